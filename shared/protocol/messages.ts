@@ -1,0 +1,215 @@
+/**
+ * The messages of the agent link, version 1: one union per direction.
+ *
+ * A frame is a msgpack array of messages, so that whatever is ready at one moment shares a frame. Fields unknown to the receiver
+ * are ignored and messages of an unknown type are counted and skipped: that is how the next version stays compatible.
+ *
+ * `token` is the fencing token of an attempt: it rises with every attempt that a gateway starts, and a message with a token that is no longer
+ * live changes nothing.
+ */
+
+import { z } from "zod";
+import { digestSchema, modelNameSchema, modelVersionSchema } from "../manifest.ts";
+import { bytesSchema, tensorSchema } from "../tensor.ts";
+
+const shortText = z.string().max(256);
+const reasonText = z.string().max(2000);
+const milliseconds = z.number().nonnegative();
+const bytes = z.number().nonnegative();
+const count = z.int().nonnegative();
+
+const wireErrorSchema = z.object({
+  code: shortText,
+  message: z.string().max(8000),
+  retryable: z.boolean(),
+  details: z.record(z.string(), z.unknown()).optional(),
+});
+
+const modelNameAndVersion = z.object({ name: modelNameSchema, version: modelVersionSchema });
+
+/** Everything that an agent needs to fetch and check a model. */
+export const modelRefSchema = modelNameAndVersion.extend({
+  /** The ONNX file. */
+  file: digestSchema,
+  fileBytes: bytes,
+  /** The manifest as JSON, also a blob: labels can be larger than a frame. */
+  manifest: digestSchema,
+});
+export type ModelRef = z.infer<typeof modelRefSchema>;
+
+const attempt = { taskId: shortText, token: count };
+
+/** `beside`: not in the frame; msgpack of one of the other forms, at the attempt's own address. */
+const besideSchema = z.object({ kind: z.literal("beside"), sizeBytes: bytes });
+
+export const payloadSchema = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("tensors"), tensors: z.array(tensorSchema) }),
+  /** A picture as a file; the model's manifest says how it becomes a tensor. */
+  z.object({ kind: z.literal("image"), image: bytesSchema }),
+]);
+/** The input of a task. */
+export type TaskInput = z.infer<typeof payloadSchema>;
+
+export const predictionSchema = z.object({ label: z.string(), index: count, score: z.number() });
+export type Prediction = z.infer<typeof predictionSchema>;
+
+export const outputSchema = z.object({
+  kind: z.literal("output"),
+  tensors: z.array(tensorSchema),
+  /** For models whose manifest asks for classification: best first. */
+  predictions: z.array(predictionSchema).optional(),
+});
+/** The output of a task. */
+export type TaskOutput = z.infer<typeof outputSchema>;
+
+/** Where an attempt's time went on the worker. No clock agreement is needed: all are durations. */
+export const attemptTimingsSchema = z.object({
+  /** Waiting at the worker for a free slot. */
+  queuedMs: milliseconds,
+  /** Fetching an input that travelled beside the link. */
+  fetchMs: milliseconds,
+  /** Fetching and loading the model; 0 when it was ready. */
+  loadMs: milliseconds,
+  preprocessMs: milliseconds,
+  executeMs: milliseconds,
+  postprocessMs: milliseconds,
+});
+export type AttemptTimings = z.infer<typeof attemptTimingsSchema>;
+
+export const gpuSchema = z.object({
+  name: shortText,
+  vendor: shortText,
+  vramBytes: bytes.optional(),
+  driver: shortText.optional(),
+});
+export type Gpu = z.infer<typeof gpuSchema>;
+
+export const hardwareSchema = z.object({
+  cpu: z.object({ model: shortText, cores: count }),
+  memoryBytes: bytes,
+  platform: shortText,
+  gpus: z.array(gpuSchema).max(64),
+});
+export type Hardware = z.infer<typeof hardwareSchema>;
+
+export const MODEL_STATES = ["cached", "downloading", "loading", "ready", "failed", "unloaded"] as const;
+
+// ---- agent → gateway
+
+export const helloSchema = z.object({
+  type: z.literal("hello"),
+  protocol: z.array(count).max(16),
+  agentVersion: shortText,
+  workerId: shortText.min(1),
+  /** New for every start of the agent: tells a reconnect from a second machine with the same worker id. */
+  instanceId: shortText,
+  site: shortText,
+  labels: z.record(shortText, shortText),
+  hardware: hardwareSchema,
+  /** Execution providers that really load on this machine, best first. */
+  providers: z.array(shortText).max(32),
+  /** Tasks that it runs at a time. */
+  slots: z.int().min(1).max(1024),
+  /** Models whose file is on its disk. */
+  models: z.array(modelNameAndVersion.extend({ file: digestSchema })).max(500),
+  /** Attempts from an earlier connection that it still runs or has finished and not delivered. */
+  held: z.array(z.object(attempt)).max(2000),
+});
+export const acceptedSchema = z.object({ type: z.literal("accepted"), ...attempt });
+export const resultSchema = z.object({
+  type: z.literal("result"),
+  ...attempt,
+  output: z.union([outputSchema, besideSchema]),
+  timings: attemptTimingsSchema,
+  provider: shortText,
+});
+export const failedSchema = z.object({ type: z.literal("failed"), ...attempt, error: wireErrorSchema });
+export const modelStateSchema = z.object({
+  type: z.literal("model_state"),
+  ...modelNameAndVersion.shape,
+  state: z.enum(MODEL_STATES),
+  receivedBytes: bytes.optional(),
+  totalBytes: bytes.optional(),
+  provider: shortText.optional(),
+  reason: reasonText.optional(),
+});
+/** Sent every heartbeat interval; it is the agent's heartbeat. */
+export const telemetrySchema = z.object({
+  type: z.literal("telemetry"),
+  running: count,
+  queued: count,
+  rssBytes: bytes,
+  /** Of all cores, 0 to 100. */
+  cpuPercent: z.number().nonnegative(),
+});
+export const goodbyeSchema = z.object({ type: z.literal("goodbye"), reason: reasonText });
+
+// ---- gateway → agent
+
+export const welcomeSchema = z.object({
+  type: z.literal("welcome"),
+  protocol: count,
+  sessionId: shortText,
+  serverTimeMs: milliseconds,
+  heartbeatIntervalMs: milliseconds,
+  heartbeatTimeoutMs: milliseconds,
+  /** Of the attempts in `hello.held`, the tokens that are still live; the agent drops the others. */
+  keep: z.array(count),
+});
+export const taskSchema = z.object({
+  type: z.literal("task"),
+  ...attempt,
+  /** Announced before by `load_model` on the same connection. */
+  model: modelNameAndVersion,
+  /** Time left until the deadline; absent when there is none. */
+  budgetMs: milliseconds.optional(),
+  input: z.union([payloadSchema, besideSchema]),
+  /** Names of the outputs to return; absent: all. */
+  outputs: z.array(z.string()).optional(),
+});
+export const cancelSchema = z.object({ type: z.literal("cancel"), ...attempt, reason: reasonText });
+/** Announces a model. With `preload` the agent fetches and loads it now, otherwise at its first task. */
+export const loadModelSchema = z.object({
+  type: z.literal("load_model"),
+  model: modelRefSchema,
+  preload: z.boolean(),
+});
+export const unloadModelSchema = z.object({ type: z.literal("unload_model"), ...modelNameAndVersion.shape });
+/** Finish what is running, take nothing new, then say goodbye. */
+export const drainSchema = z.object({ type: z.literal("drain"), reason: reasonText });
+/** Sent every heartbeat interval; an agent that hears nothing for the timeout takes the link for dead. */
+export const heartbeatSchema = z.object({ type: z.literal("heartbeat"), serverTimeMs: milliseconds });
+
+// ---- both
+
+/** All bytes received on this connection so far; opens the sender's window and confirms delivery. */
+export const ackSchema = z.object({ type: z.literal("ack"), receivedBytes: bytes });
+
+export const agentMessageSchema = z.discriminatedUnion("type", [
+  helloSchema,
+  acceptedSchema,
+  resultSchema,
+  failedSchema,
+  modelStateSchema,
+  telemetrySchema,
+  goodbyeSchema,
+  ackSchema,
+]);
+export type AgentMessage = z.infer<typeof agentMessageSchema>;
+
+export const gatewayMessageSchema = z.discriminatedUnion("type", [
+  welcomeSchema,
+  taskSchema,
+  cancelSchema,
+  loadModelSchema,
+  unloadModelSchema,
+  drainSchema,
+  heartbeatSchema,
+  ackSchema,
+]);
+export type GatewayMessage = z.infer<typeof gatewayMessageSchema>;
+
+export type MessageOf<Union extends { type: string }, Type extends Union["type"]> = Extract<
+  Union,
+  { type: Type }
+>;
