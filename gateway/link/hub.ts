@@ -1,0 +1,233 @@
+/**
+ * All agent connections: handshake, heartbeats, round-trip times, and the way of each message to registry and scheduler.
+ */
+
+import type { Clock, Timer } from "@legacygpu/shared/clock";
+import { every } from "@legacygpu/shared/clock";
+import { toWireError } from "@legacygpu/shared/errors";
+import { SortableIds } from "@legacygpu/shared/ids";
+import type { Logger } from "@legacygpu/shared/log";
+import type { AgentMessage, GatewayMessage, MessageOf } from "@legacygpu/shared/protocol/messages";
+import {
+  AGENT_PATH,
+  CLOSE,
+  MAX_FRAME_BYTES,
+  PROTOCOL_VERSION,
+  SUBPROTOCOL,
+} from "@legacygpu/shared/protocol/version";
+import type { KeyRing } from "../auth/key-ring.ts";
+import { authenticate, type Principal } from "../auth/principal.ts";
+import type { Socket, SocketRoute } from "../http/exchange.ts";
+import type { Counters } from "../metrics.ts";
+import type { Registry } from "../registry/registry.ts";
+import type { Worker } from "../registry/worker.ts";
+import type { Scheduler } from "../scheduler/scheduler.ts";
+import { modelKey } from "../tasks/record.ts";
+import { Session, type SessionEvents, type WorkerMessage } from "./session.ts";
+import type { Uploads } from "./uploads.ts";
+
+/** An agent that connects and says nothing is closed. */
+const HELLO_TIMEOUT_MS = 10_000;
+const PING_BYTES = 8;
+
+export interface HubOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly keys: KeyRing;
+  readonly registry: Registry;
+  readonly scheduler: Scheduler;
+  readonly counters: Counters;
+  readonly uploads: Uploads;
+  readonly heartbeatIntervalMs: number;
+  readonly heartbeatTimeoutMs: number;
+}
+
+export class Hub implements SessionEvents {
+  readonly #options: HubOptions;
+  readonly #sessions = new Map<Session, Worker | undefined>();
+  readonly #ids = new SortableIds();
+  readonly #heartbeat: Timer;
+
+  constructor(options: HubOptions) {
+    this.#options = options;
+    this.#heartbeat = every(options.clock, options.heartbeatIntervalMs, () => this.#beat());
+    options.keys.onRevoked((keyId) => this.#closeRevoked(keyId));
+  }
+
+  get route(): SocketRoute<Principal> {
+    return {
+      pattern: AGENT_PATH,
+      subprotocol: SUBPROTOCOL,
+      maxFrameBytes: MAX_FRAME_BYTES,
+      guard: (head) => authenticate(this.#options.keys, head, "worker"),
+      open: (socket, principal) => this.#open(socket, principal),
+    };
+  }
+
+  /** Tells every agent to come back elsewhere or later, and closes the links. */
+  close(): void {
+    this.#heartbeat.cancel();
+    for (const session of this.#sessions.keys())
+      session.close(CLOSE.goingAway, "the gateway is shutting down");
+  }
+
+  // ---- SessionEvents
+
+  hello(session: Session, hello: MessageOf<AgentMessage, "hello">): void {
+    if (!hello.protocol.includes(PROTOCOL_VERSION)) {
+      const offered = hello.protocol.join(", ");
+      session.close(
+        CLOSE.protocolUnsupported,
+        `this gateway speaks protocol ${PROTOCOL_VERSION}, the agent ${offered}`,
+      );
+      return;
+    }
+    const previous = this.#sessionOf(hello.workerId);
+    const arrival = this.#options.registry.arrive(hello, session);
+    if (arrival.kind === "taken") {
+      session.close(CLOSE.workerIdInUse, `worker id ${hello.workerId} is in use by another live agent`);
+      return;
+    }
+    const { worker } = arrival;
+    this.#sessions.set(session, worker);
+    if (previous !== undefined) {
+      this.#sessions.set(previous, undefined);
+      previous.close(CLOSE.replaced, "the agent has connected again");
+    }
+    const held = new Set(hello.held.map(({ token }) => token));
+    const forgotten = [...worker.tokens].filter((token) => !held.has(token));
+    session.send(this.#welcome(session, worker, held));
+    this.#ping(session);
+    this.#options.scheduler.lost(worker, forgotten, "the link broke before it received the task");
+  }
+
+  message(session: Session, message: WorkerMessage): void {
+    const worker = this.#sessions.get(session);
+    if (worker === undefined) return;
+    const { scheduler, registry } = this.#options;
+    switch (message.type) {
+      case "accepted":
+        scheduler.accepted(worker, message.token);
+        break;
+      case "result":
+        this.#result(worker, message);
+        break;
+      case "failed":
+        scheduler.failed(worker, message.token, message.error);
+        break;
+      case "model_state":
+        worker.models.set(modelKey(message), message);
+        break;
+      case "telemetry":
+        break;
+      case "goodbye":
+        registry.giveUp(worker, `goodbye: ${message.reason}`);
+        break;
+      default:
+        message satisfies never;
+    }
+  }
+
+  idle(): void {
+    this.#options.scheduler.dispatch();
+  }
+
+  pong(session: Session, payload: Uint8Array): void {
+    if (payload.length !== PING_BYTES) return;
+    const sentAtMs = new DataView(payload.buffer, payload.byteOffset).getFloat64(0);
+    const rttMs = this.#options.clock.monotonic() - sentAtMs;
+    if (rttMs >= 0 && rttMs < this.#options.heartbeatTimeoutMs)
+      this.#sessions.get(session)?.rtt.sample(rttMs);
+  }
+
+  unknownMessages(count: number): void {
+    this.#options.counters.unknownMessages += count;
+  }
+
+  closed(session: Session, cause: string): void {
+    const worker = this.#sessions.get(session);
+    this.#sessions.delete(session);
+    if (worker === undefined || worker.link !== session) return;
+    if (worker.state === "DRAINING") this.#options.registry.giveUp(worker, cause);
+    else this.#options.registry.linkLost(worker, cause);
+  }
+
+  // ---- inside
+
+  #open(socket: Socket, principal: Principal): Session {
+    const { clock } = this.#options;
+    const session: Session = new Session({
+      sessionId: `session_${this.#ids.next(clock.now())}`,
+      keyId: principal.keyId,
+      socket,
+      events: this,
+      monotonic: () => clock.monotonic(),
+    });
+    this.#sessions.set(session, undefined);
+    clock.after(HELLO_TIMEOUT_MS, () => {
+      if (session.state === "greeting") session.close(CLOSE.heartbeatTimeout, "no `hello` within 10 s");
+    });
+    return session;
+  }
+
+  #welcome(session: Session, worker: Worker, held: ReadonlySet<number>): GatewayMessage {
+    const { clock, scheduler, heartbeatIntervalMs, heartbeatTimeoutMs } = this.#options;
+    return {
+      type: "welcome",
+      protocol: PROTOCOL_VERSION,
+      sessionId: session.sessionId,
+      serverTimeMs: clock.now(),
+      heartbeatIntervalMs,
+      heartbeatTimeoutMs,
+      keep: [...held].filter((token) => scheduler.isLive(worker, token)),
+    };
+  }
+
+  #result(worker: Worker, message: MessageOf<AgentMessage, "result">): void {
+    const { scheduler, uploads } = this.#options;
+    if (message.output.kind === "output") {
+      scheduler.completed(worker, message.token, message.output, message.timings);
+      return;
+    }
+    try {
+      scheduler.completed(worker, message.token, uploads.take(message.token), message.timings);
+    } catch (error) {
+      scheduler.failed(worker, message.token, toWireError(error));
+    }
+  }
+
+  #beat(): void {
+    const { clock, registry, scheduler, heartbeatTimeoutMs } = this.#options;
+    for (const [session, worker] of this.#sessions) {
+      if (clock.monotonic() - session.lastHeardMs > heartbeatTimeoutMs) {
+        const cause = `silent for ${heartbeatTimeoutMs} ms`;
+        session.close(CLOSE.heartbeatTimeout, cause);
+        if (worker !== undefined) registry.giveUp(worker, cause);
+      } else if (session.state === "online") {
+        session.send({ type: "heartbeat", serverTimeMs: clock.now() });
+        this.#ping(session);
+      }
+    }
+    // A worker that failed to load a model is allowed to try again after a while: time alone can make a task runnable.
+    scheduler.dispatch();
+  }
+
+  #ping(session: Session): void {
+    const payload = new Uint8Array(PING_BYTES);
+    new DataView(payload.buffer).setFloat64(0, this.#options.clock.monotonic());
+    session.ping(payload);
+  }
+
+  #closeRevoked(keyId: string): void {
+    for (const [session, worker] of this.#sessions) {
+      if (session.keyId !== keyId) continue;
+      session.close(CLOSE.unauthorized, "the key was revoked");
+      if (worker !== undefined) this.#options.registry.giveUp(worker, "its key was revoked");
+    }
+  }
+
+  #sessionOf(workerId: string): Session | undefined {
+    for (const [session, worker] of this.#sessions) if (worker?.id === workerId) return session;
+    return undefined;
+  }
+}
