@@ -1,0 +1,107 @@
+/**
+ * How a resource describes its routes: method, path, who may, what body, what to do. Turned into routes of the server here, so that
+ * authentication and error bodies are the same everywhere.
+ */
+
+import type { Scope } from "@legacygpu/shared/api/keys";
+import { toProblem } from "@legacygpu/shared/api/problem";
+import { asLegacyGpuError, fail } from "@legacygpu/shared/errors";
+import type { Logger } from "@legacygpu/shared/log";
+import type { z } from "zod";
+import type { KeyRing } from "../auth/key-ring.ts";
+import { authenticate, type Principal } from "../auth/principal.ts";
+import type { BodyPolicy, Request, Response, Route } from "./exchange.ts";
+
+export interface Endpoint {
+  readonly method: Route["method"];
+  readonly pattern: string;
+  /** Absent: open to everybody. */
+  readonly scope?: Scope;
+  readonly body?: BodyPolicy;
+  readonly handle: (request: Request, principal: Principal) => Promise<Response> | Response;
+}
+
+const NOBODY: Principal = { keyId: "", scopes: new Set() };
+
+/** Seconds that a client should wait before it tries again what was refused for lack of room. */
+const RETRY_AFTER_SECONDS = 2;
+
+export function toRoute({ method, pattern, scope, body, handle }: Endpoint, keys: KeyRing): Route<Principal> {
+  return {
+    method,
+    pattern,
+    body: body ?? { kind: "none" },
+    guard: (head) => (scope === undefined ? NOBODY : authenticate(keys, head, scope)),
+    handle,
+  };
+}
+
+export function json(
+  status: number,
+  value: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): Response {
+  return { status, headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(value) };
+}
+
+/** The body of every error: RFC 9457. What is unexpected goes to the log, not to the client. */
+export function errorResponse(log: Logger): (error: unknown, requestId: string) => Response {
+  return (error, requestId) => {
+    let known = asLegacyGpuError(error);
+    if (known.code === "internal") {
+      log.error({ err: error, requestId }, "a request failed unexpectedly");
+      known = fail("internal", `Something went wrong inside legacygpu; the log has it under ${requestId}.`);
+    }
+    const headers: Record<string, string> = { "content-type": "application/problem+json" };
+    if (known.status === 401) headers["www-authenticate"] = 'Bearer realm="legacygpu"';
+    if (known.status === 503) headers["retry-after"] = String(RETRY_AFTER_SECONDS);
+    // 499 is nobody's standard: the client that cancelled is gone or asked for it.
+    const status = known.status === 499 ? 409 : known.status;
+    return { status, headers, body: JSON.stringify({ ...toProblem(known, requestId), status }) };
+  };
+}
+
+/** @throws `request_malformed`, `request_invalid` with the path of each field that is wrong. */
+export function parseJson<T>(request: Request, schema: z.ZodType<T>): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(request.body.toString("utf8"));
+  } catch (error) {
+    const text =
+      request.body.length === 0
+        ? "The body is empty; JSON is expected."
+        : `Malformed JSON: ${(error as Error).message}`;
+    throw fail("request_malformed", text);
+  }
+  return parse(value, schema);
+}
+
+/** The query string as an object. A key given twice is an error. @throws `request_invalid` */
+export function parseQuery<T>(request: Request, schema: z.ZodType<T>): T {
+  const values: Record<string, string> = {};
+  for (const [key, value] of request.query) {
+    if (Object.hasOwn(values, key)) throw fail("request_invalid", `${key}: given twice`, { path: key });
+    values[key] = value;
+  }
+  return parse(values, schema);
+}
+
+/** A parameter of the path. The pattern of the route guarantees that it is there. */
+export function param(request: Request, name: string): string {
+  return request.params[name] ?? "";
+}
+
+export function parse<T>(value: unknown, schema: z.ZodType<T>): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issues = parsed.error.issues.map(({ path, message }) => ({ path: pathText(path), message }));
+  const text = issues.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; ");
+  throw fail("request_invalid", text, { path: issues[0]?.path ?? "", issues });
+}
+
+function pathText(path: readonly PropertyKey[]): string {
+  return path.reduce<string>((text, part) => {
+    if (typeof part === "number") return `${text}[${part}]`;
+    return text === "" ? String(part) : `${text}.${String(part)}`;
+  }, "");
+}

@@ -1,0 +1,137 @@
+/**
+ * What a route sees of HTTP and of a WebSocket: plain data and small ports, nothing of the server library.
+ *
+ * `server.ts` implements these; everything else in the gateway is written against them.
+ */
+
+import type { ReadStream } from "node:fs";
+
+/** The head of a request, copied out of the library: valid for ever. */
+export interface RequestHead {
+  /** Unique per request; also sent back as `X-Request-Id`. */
+  readonly id: string;
+  /** Upper case. */
+  readonly method: string;
+  /** Without the query string, percent-encoded as received. */
+  readonly path: string;
+  /** Parameters of the route's pattern, percent-decoded. */
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: URLSearchParams;
+  /** Names in lower case. */
+  readonly headers: ReadonlyMap<string, string>;
+  readonly remoteAddress: string;
+}
+
+export interface Request extends RequestHead {
+  /** The whole body; empty unless the route's policy is `buffer`. */
+  readonly body: Buffer;
+  /** The body as it arrives, with backpressure; only when the route's policy is `stream`. */
+  readonly stream: AsyncIterable<Buffer>;
+  /** Calls `listener` once if the client hangs up before the response is complete. */
+  onHangUp(listener: () => void): void;
+}
+
+export interface Response {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array | FileBody;
+}
+
+/** A file sent with backpressure; the server closes the stream in every case. */
+export interface FileBody {
+  readonly stream: ReadStream;
+  readonly sizeBytes: number;
+}
+
+export type BodyPolicy =
+  | { readonly kind: "none" }
+  | { readonly kind: "buffer"; readonly limitBytes: number }
+  | { readonly kind: "stream"; readonly limitBytes: number };
+
+export interface Route<Context = unknown> {
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
+  /** Segments beginning with a colon are parameters: `/tasks/:id/cancel`. */
+  readonly pattern: string;
+  readonly body: BodyPolicy;
+  /**
+   * Runs on the head, before a byte of the body is read: who is calling, and may they? Its answer is handed to `handle`.
+   * A thrown error ends the request there.
+   */
+  readonly guard: (head: RequestHead) => Context;
+  readonly handle: (request: Request, context: Context) => Promise<Response> | Response;
+}
+
+/** A {@link Route} whose context concerns nobody but itself: what a table of routes holds. */
+export interface AnyRoute extends Omit<Route, "handle"> {
+  readonly handle: (request: Request, context: never) => Promise<Response> | Response;
+}
+
+/** One WebSocket, from open to close. */
+export interface Socket {
+  readonly remoteAddress: string;
+  /** Bytes accepted by {@link SocketHandler.flush} that have not left the process. */
+  readonly bufferedBytes: number;
+  /** Asks for one call of {@link SocketHandler.flush} at the end of this turn of the event loop. */
+  wake(): void;
+  /** Sends a ping at the end of this turn; the peer echoes the payload. At most 125 bytes. */
+  ping(payload: Uint8Array): void;
+  /** Closes after what was flushed has been sent. Idempotent. */
+  close(code: number, reason: string): void;
+}
+
+/** `full`: stop until {@link SocketHandler.writable}; the frame itself was taken. `closed`: it was not. */
+export type WriteResult = "sent" | "full" | "closed";
+
+/** What the link does with a socket. Handlers never write: they call `wake()` and wait for `flush`. */
+export interface SocketHandler {
+  /** A binary message, copied; text messages close the socket with 1003. */
+  message(bytes: Uint8Array): void;
+  pong(payload: Uint8Array): void;
+  /** The moment to write: the socket is corked while this runs. */
+  flush(write: (frame: Uint8Array) => WriteResult): void;
+  /** The socket has room again after `full`. */
+  writable(): void;
+  /** The last call. */
+  closed(code: number, reason: string): void;
+}
+
+export interface SocketRoute<Context = unknown> {
+  readonly pattern: string;
+  /** Offered to the client, which must have asked for it. */
+  readonly subprotocol: string;
+  readonly maxFrameBytes: number;
+  /** Decides on the handshake; a thrown error refuses it with its HTTP status. */
+  readonly guard: (head: RequestHead) => Context;
+  readonly open: (socket: Socket, context: Context) => SocketHandler;
+}
+
+/** A {@link SocketRoute} whose context concerns nobody but itself. */
+export interface AnySocketRoute extends Omit<SocketRoute, "open"> {
+  readonly open: (socket: Socket, context: never) => SocketHandler;
+}
+
+export interface HttpServerOptions {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  /** PEM files. Absent: plain HTTP, for loopback only. */
+  readonly tls?: { readonly keyFile: string; readonly certFile: string } | undefined;
+  readonly routes: readonly AnyRoute[];
+  readonly sockets: readonly AnySocketRoute[];
+  /** Turns whatever a guard or a handler threw into a response. */
+  readonly errorResponse: (error: unknown, requestId: string) => Response;
+  /** Told what a socket handler or a hang-up listener threw: nobody else hears of it. */
+  readonly onFault?: ((error: unknown) => void) | undefined;
+  /** A request without an answer for this long gets 504; while its body is arriving, the time starts anew. */
+  readonly requestTimeoutMs: number;
+}
+
+export interface HttpServer {
+  readonly host: string;
+  readonly port: number;
+  /**
+   * Stops accepting, answers what is in flight, then closes every connection; requests that are not finished
+   * after `graceMs` are cut.
+   */
+  close(graceMs: number): Promise<void>;
+}

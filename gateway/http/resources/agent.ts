@@ -1,0 +1,58 @@
+/** What travels beside the agent link: models, and the payloads of attempts that are too large for a frame. */
+
+import { fail } from "@legacygpu/shared/errors";
+import { digestSchema } from "@legacygpu/shared/manifest";
+import { decodeValue, encodeValue } from "@legacygpu/shared/protocol/codec";
+import { outputSchema } from "@legacygpu/shared/protocol/messages";
+import type { Principal } from "../../auth/principal.ts";
+import type { Uploads } from "../../link/uploads.ts";
+import type { Blobs } from "../../models/blobs.ts";
+import type { Scheduler } from "../../scheduler/scheduler.ts";
+import { type Endpoint, json, param, parse } from "../endpoint.ts";
+import type { Request, Response } from "../exchange.ts";
+
+const MAX_OUTPUT_BYTES = 512 * 1024 ** 2;
+
+export interface AgentParts {
+  readonly blobs: Blobs;
+  readonly scheduler: Scheduler;
+  readonly uploads: Uploads;
+}
+
+export function agentEndpoints({ blobs, scheduler, uploads }: AgentParts): Endpoint[] {
+  async function blob(request: Request): Promise<Response> {
+    const body = await blobs.stream(parse(param(request, "digest"), digestSchema));
+    return { status: 200, headers: { "content-type": "application/octet-stream" }, body };
+  }
+
+  function input(request: Request, principal: Principal): Response {
+    const value = scheduler.inputOf(param(request, "task"), tokenOf(request), principal.keyId);
+    return { status: 200, headers: { "content-type": "application/msgpack" }, body: encodeValue(value) };
+  }
+
+  function output(request: Request, principal: Principal): Response {
+    const token = tokenOf(request);
+    // Throws for an attempt that is not live or not theirs.
+    scheduler.inputOf(param(request, "task"), token, principal.keyId);
+    uploads.put(token, parse(decodeValue(request.body), outputSchema));
+    return json(200, {});
+  }
+
+  return [
+    { method: "GET", pattern: "/agent/blobs/:digest", scope: "worker", handle: blob },
+    { method: "GET", pattern: "/agent/attempts/:task/:token/input", scope: "worker", handle: input },
+    {
+      method: "PUT",
+      pattern: "/agent/attempts/:task/:token/output",
+      scope: "worker",
+      body: { kind: "buffer", limitBytes: MAX_OUTPUT_BYTES },
+      handle: output,
+    },
+  ];
+}
+
+function tokenOf(request: Request): number {
+  const token = Number(param(request, "token"));
+  if (!Number.isSafeInteger(token)) throw fail("attempt_not_found");
+  return token;
+}

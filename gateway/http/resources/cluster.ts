@@ -1,0 +1,129 @@
+/** The cluster as a whole: health, figures, workers, balancing strategy. */
+
+import {
+  type ClusterHealth,
+  type ClusterMetrics,
+  setBalancingSchema,
+  type WorkerJson,
+} from "@legacygpu/shared/api/cluster";
+import type { Clock } from "@legacygpu/shared/clock";
+import type { Balancer } from "../../balancers/balancer.ts";
+import type { Counters } from "../../metrics.ts";
+import type { Registry } from "../../registry/registry.ts";
+import type { Worker } from "../../registry/worker.ts";
+import type { Scheduler } from "../../scheduler/scheduler.ts";
+import { type Endpoint, json, parseJson } from "../endpoint.ts";
+
+export interface ClusterParts {
+  readonly registry: Registry;
+  readonly scheduler: Scheduler;
+  readonly balancer: Balancer;
+  readonly counters: Counters;
+  readonly clock: Clock;
+}
+
+const SMALL_BODY = { kind: "buffer", limitBytes: 64 * 1024 } as const;
+
+export function clusterEndpoints(parts: ClusterParts): Endpoint[] {
+  const { registry, balancer, clock } = parts;
+  const startedAtMs = clock.monotonic();
+  return [
+    { method: "GET", pattern: "/cluster/health", scope: "read", handle: () => json(200, health(parts)) },
+    {
+      method: "GET",
+      pattern: "/cluster/metrics",
+      scope: "read",
+      handle: () => json(200, metrics(parts, clock.monotonic() - startedAtMs)),
+    },
+    {
+      method: "GET",
+      pattern: "/cluster/workers",
+      scope: "read",
+      handle: () => json(200, { workers: [...registry.all].map(workerJson) }),
+    },
+    {
+      method: "PUT",
+      pattern: "/cluster/config/balancing",
+      scope: "admin",
+      body: SMALL_BODY,
+      handle: (request) => {
+        const { strategy } = parseJson(request, setBalancingSchema);
+        const name = balancer.use(strategy);
+        return json(200, { status: "success", new_strategy: name });
+      },
+    },
+  ];
+}
+
+function health({ registry, scheduler }: ClusterParts): ClusterHealth {
+  const healthy = registry.count("HEALTHY");
+  return {
+    status: healthy === 0 ? "UNHEALTHY" : healthy < registry.size ? "DEGRADED" : "HEALTHY",
+    total_workers: registry.size,
+    healthy_workers: healthy,
+    pending_tasks: scheduler.pendingCount,
+    running_tasks: scheduler.runningCount,
+  };
+}
+
+function metrics(
+  { registry, scheduler, balancer, counters }: ClusterParts,
+  uptimeMs: number,
+): ClusterMetrics {
+  return {
+    strategy: balancer.name,
+    workers_total: registry.size,
+    workers_healthy: registry.count("HEALTHY"),
+    tasks_pending: scheduler.pendingCount,
+    tasks_running: scheduler.runningCount,
+    tasks_completed: counters.ended.COMPLETED,
+    tasks_failed: counters.ended.FAILED,
+    tasks_cancelled: counters.ended.CANCELLED,
+    tasks_timed_out: counters.ended.TIMED_OUT,
+    attempts_lost: counters.attemptsLost,
+    stale_messages: counters.staleMessages,
+    task_latency_ms: counters.latencyMs(),
+    uptime_seconds: Math.round(uptimeMs / 100) / 10,
+  };
+}
+
+function workerJson(worker: Worker): WorkerJson {
+  const { hello, rtt } = worker;
+  return {
+    id: worker.id,
+    site: hello.site,
+    state: worker.state,
+    cause: worker.cause,
+    connected_at: new Date(worker.connectedAtMs).toISOString(),
+    agent_version: hello.agentVersion,
+    labels: hello.labels,
+    hardware: hello.hardware as WorkerJson["hardware"],
+    providers: hello.providers,
+    slots: worker.slots,
+    in_flight: worker.inFlight,
+    credit: worker.credit,
+    completed: worker.completed,
+    failed: worker.failed,
+    rtt_ms: rtt.smoothedMs === undefined ? null : Math.round(rtt.smoothedMs * 1000) / 1000,
+    models: modelStates(worker),
+  };
+}
+
+/** What lies on its disk, then what it told of since. */
+function modelStates(worker: Worker): WorkerJson["models"] {
+  const states = new Map<string, WorkerJson["models"][number]>();
+  for (const { name, version } of worker.hello.models) {
+    states.set(`${name}@${version}`, { name, version, state: "cached" });
+  }
+  for (const [key, { name, version, state, receivedBytes, totalBytes, reason }] of worker.models) {
+    states.set(key, {
+      name,
+      version,
+      state,
+      ...(receivedBytes === undefined ? {} : { received_bytes: receivedBytes }),
+      ...(totalBytes === undefined ? {} : { total_bytes: totalBytes }),
+      ...(reason === undefined ? {} : { reason }),
+    });
+  }
+  return [...states.values()];
+}

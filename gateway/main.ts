@@ -1,0 +1,156 @@
+/** The gateway's composition root: makes every part, hands each what it needs, closes them in reverse order. */
+
+import { ensureCertificates } from "@legacygpu/certs";
+import type { CreateKey } from "@legacygpu/shared/api/keys";
+import type { Clock } from "@legacygpu/shared/clock";
+import type { Home } from "@legacygpu/shared/home";
+import { Lifecycle } from "@legacygpu/shared/lifecycle";
+import type { Logger } from "@legacygpu/shared/log";
+import type { CredentialKind } from "./auth/credential.ts";
+import { KeyRing } from "./auth/key-ring.ts";
+import { Balancer } from "./balancers/balancer.ts";
+import { errorResponse, toRoute } from "./http/endpoint.ts";
+import { agentEndpoints } from "./http/resources/agent.ts";
+import { clusterEndpoints } from "./http/resources/cluster.ts";
+import { healthEndpoints } from "./http/resources/health.ts";
+import { inferenceEndpoints } from "./http/resources/inference.ts";
+import { keyEndpoints } from "./http/resources/keys.ts";
+import { modelEndpoints } from "./http/resources/models.ts";
+import { taskEndpoints } from "./http/resources/tasks.ts";
+import { listen } from "./http/server.ts";
+import { Hub } from "./link/hub.ts";
+import { Uploads } from "./link/uploads.ts";
+import { Counters } from "./metrics.ts";
+import { Catalogue } from "./models/catalogue.ts";
+import { Registry } from "./registry/registry.ts";
+import { Scheduler } from "./scheduler/scheduler.ts";
+import { MemoryTaskStore } from "./store/memory-task-store.ts";
+import { TaskService } from "./tasks/task-service.ts";
+
+/** Longer than the longest wait that a client may ask for. */
+const REQUEST_TIMEOUT_MS = 90_000;
+/** How long a worker whose link broke may take to come back before its work is given to others. */
+const RECONNECT_GRACE_MS = 1_000;
+const CLOSE_GRACE_MS = 5_000;
+const MAX_FINISHED_TASKS = 100_000;
+
+export interface GatewayOptions {
+  readonly home: Home;
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  /** Names and addresses that clients use, beside localhost: they go into the certificate. */
+  readonly hosts: readonly string[];
+  readonly strategy: string;
+  readonly maxQueueSize: number;
+  readonly heartbeatIntervalMs: number;
+  readonly heartbeatTimeoutMs: number;
+  readonly maxBodyBytes: number;
+  readonly log: Logger;
+  readonly clock: Clock;
+}
+
+export interface Gateway {
+  /** For instance `https://localhost:8000`. */
+  readonly url: string;
+  /** The private CA that clients and agents pin. */
+  readonly caFile: string;
+  readonly caPem: string;
+  /** Only when there was no key at all: the first administrator's, shown this once. */
+  readonly firstStart?: { readonly adminKey: string };
+  issueKey(wanted: CreateKey & { readonly kind: CredentialKind }): Promise<{ id: string; key: string }>;
+  /** Whether this text is a key that is in force. */
+  verifyKey(key: string): boolean;
+  close(): Promise<void>;
+}
+
+/** @throws `port_in_use`, `certificate_invalid`, `config_invalid`, `strategy_unknown` */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { home, host, port, clock, log, maxBodyBytes } = options;
+  const lifecycle = new Lifecycle(log);
+  const balancer = new Balancer(options.strategy);
+  const certificates = await ensureCertificates({ dir: home.certs, hosts: [...options.hosts, host], clock });
+  const keys = await KeyRing.open(home.keysFile, clock);
+  const catalogue = await Catalogue.open(home.models, clock);
+  const counters = new Counters();
+  const uploads = new Uploads();
+  const store = new MemoryTaskStore({ maxFinished: MAX_FINISHED_TASKS });
+
+  // Three of the parts need each other: the registry reports lost work, the scheduler ends of tasks.
+  const registry = new Registry({
+    clock,
+    log,
+    reconnectGraceMs: RECONNECT_GRACE_MS,
+    onGone: (worker, tokens) => scheduler.lost(worker, tokens, worker.cause),
+  });
+  const scheduler: Scheduler = new Scheduler({
+    clock,
+    log,
+    registry,
+    balancer,
+    counters,
+    maxQueueSize: options.maxQueueSize,
+    onSettled: (task) => tasks.settled(task),
+  });
+  const tasks: TaskService = new TaskService({ clock, log, store, scheduler });
+  const { heartbeatIntervalMs, heartbeatTimeoutMs } = options;
+  const hub = new Hub({
+    clock,
+    log,
+    keys,
+    registry,
+    scheduler,
+    counters,
+    uploads,
+    heartbeatIntervalMs,
+    heartbeatTimeoutMs,
+  });
+  lifecycle.add("store", () => store.close());
+  lifecycle.add("scheduler", () => scheduler.close());
+  lifecycle.add("registry", () => registry.close());
+
+  const endpoints = [
+    ...healthEndpoints(registry),
+    ...clusterEndpoints({ registry, scheduler, balancer, counters, clock }),
+    ...taskEndpoints({ tasks, catalogue, maxBodyBytes }),
+    ...inferenceEndpoints({ tasks, catalogue, registry, maxBodyBytes }),
+    ...modelEndpoints(catalogue),
+    ...keyEndpoints(keys),
+    ...agentEndpoints({ blobs: catalogue.blobs, scheduler, uploads }),
+  ];
+  const server = await listen({
+    host,
+    port,
+    tls: { keyFile: certificates.keyFile, certFile: certificates.certFile },
+    routes: endpoints.map((endpoint) => toRoute(endpoint, keys)),
+    sockets: [hub.route],
+    errorResponse: errorResponse(log),
+    requestTimeoutMs: REQUEST_TIMEOUT_MS,
+  });
+  lifecycle.add("server", () => server.close(CLOSE_GRACE_MS));
+  lifecycle.add("hub", () => hub.close());
+  // Only now that the port is ours: a start that fails must not print a key for nothing.
+  const firstStart = keys.isEmpty ? await issueFirstKey(keys) : undefined;
+  log.info({ host, port: server.port }, "gateway listens");
+
+  return {
+    url: `https://${urlHost(host)}:${server.port}`,
+    caFile: certificates.caFile,
+    caPem: certificates.caPem,
+    ...(firstStart === undefined ? {} : { firstStart }),
+    issueKey: ({ kind, name, scopes }) => keys.issue(kind, { name, scopes }),
+    verifyKey: (key) => keys.isValid(key),
+    close: () => lifecycle.close(),
+  };
+}
+
+async function issueFirstKey(keys: KeyRing): Promise<{ adminKey: string }> {
+  const { key } = await keys.issue("client", { name: "first administrator", scopes: ["admin"] });
+  return { adminKey: key };
+}
+
+/** An address that a client on this machine can use: one cannot connect to "any address". */
+function urlHost(host: string): string {
+  if (["0.0.0.0", "::", "127.0.0.1", "::1", ""].includes(host)) return "localhost";
+  return host.includes(":") ? `[${host}]` : host;
+}
