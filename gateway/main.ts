@@ -126,6 +126,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     sockets: [hub.route],
     errorResponse: errorResponse(log),
     requestTimeoutMs: REQUEST_TIMEOUT_MS,
+    onFault: (error) => log.error({ err: error }, "a fault inside the server"),
   });
   lifecycle.add("server", () => server.close(CLOSE_GRACE_MS));
   lifecycle.add("hub", () => hub.close());

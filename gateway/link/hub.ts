@@ -144,11 +144,11 @@ export class Hub implements SessionEvents {
     this.#options.counters.unknownMessages += count;
   }
 
-  closed(session: Session, cause: string): void {
+  closed(session: Session, cause: string, isFarewell: boolean): void {
     const worker = this.#sessions.get(session);
     this.#sessions.delete(session);
     if (worker === undefined || worker.link !== session) return;
-    if (worker.state === "DRAINING") this.#options.registry.giveUp(worker, cause);
+    if (isFarewell || worker.state === "DRAINING") this.#options.registry.giveUp(worker, cause);
     else this.#options.registry.linkLost(worker, cause);
   }
 

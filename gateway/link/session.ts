@@ -31,7 +31,8 @@ export interface SessionEvents {
   idle(session: Session): void;
   pong(session: Session, payload: Uint8Array): void;
   unknownMessages(count: number): void;
-  closed(session: Session, cause: string): void;
+  /** @param isFarewell the agent closed the link on purpose: it holds nothing that is still to come. */
+  closed(session: Session, cause: string, isFarewell: boolean): void;
 }
 
 export interface SessionOptions {
@@ -149,7 +150,7 @@ export class Session implements SocketHandler, WorkerLink {
   closed(code: number, reason: string): void {
     this.#state = "closed";
     const cause = this.#closeCause ?? describeClose(code, reason);
-    this.#events.closed(this, cause);
+    this.#events.closed(this, cause, this.#closeCause === undefined && code === CLOSE.normal);
   }
 
   // ---- inside

@@ -43,7 +43,7 @@ interface Model {
 
 const command = fc.oneof(
   fc.record({
-    kind: fc.constantFrom("back" as const, "front" as const),
+    kind: fc.constantFrom<"back" | "front">("back", "front"),
     classIndex: fc.nat(3),
     group: fc.constantFrom("a", "b", "c"),
   }),

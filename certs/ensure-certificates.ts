@@ -1,0 +1,132 @@
+/**
+ * Keeps a development CA and a server certificate under it in a folder, so that TLS works with no step by hand.
+ *
+ *   ca.pem       the CA's certificate: clients and agents pin it
+ *   ca.key       its private key, needed only to issue; may be moved away
+ *   server.pem   the server's certificate
+ *   server.key   its private key
+ *
+ * A private key is written before its certificate, and renewal keeps the key: a crash in between leaves nothing that does not match.
+ */
+
+import { type KeyObject, X509Certificate } from "node:crypto";
+import { chmod, mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "@legacygpu/shared/clock";
+import { fail } from "@legacygpu/shared/errors";
+import { writeFileAtomic } from "@legacygpu/shared/files";
+import { hostsOf, normalHosts, unitedHosts } from "./hosts.ts";
+import { issueCa, issueServer, newPrivateKey, privateKeyPem } from "./issue.ts";
+import { type KeyPair, readCertificate, readPrivateKey } from "./stored-pair.ts";
+
+const RENEW_BEFORE_MS = 30 * 86_400_000;
+
+export interface CertificateOptions {
+  readonly dir: string;
+  /** Host names and IP addresses beside localhost, 127.0.0.1 and ::1. */
+  readonly hosts: readonly string[];
+  readonly clock: Pick<Clock, "now">;
+}
+
+export interface Certificates {
+  readonly caFile: string;
+  readonly caPem: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+  /** Whether the server certificate is new: first start, renewal, or one more host. */
+  readonly created: boolean;
+}
+
+/**
+ * Makes what is missing, renews what expires within 30 days, and adds hosts that the certificate lacks. The CA stays.
+ *
+ * @throws `certificate_invalid`, naming the file and what to do, when a file is damaged or does not match its partner.
+ */
+export async function ensureCertificates({ dir, hosts, clock }: CertificateOptions): Promise<Certificates> {
+  const wanted = normalHosts(hosts);
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const ca = await ensureCa(dir, clock.now());
+  const created = await ensureServer(dir, ca, wanted, clock.now());
+  return {
+    caFile: join(dir, "ca.pem"),
+    caPem: ca.pem,
+    certFile: join(dir, "server.pem"),
+    keyFile: join(dir, "server.key"),
+    created,
+  };
+}
+
+async function ensureCa(dir: string, nowMs: number): Promise<KeyPair> {
+  const certFile = join(dir, "ca.pem");
+  const keyFile = join(dir, "ca.key");
+  const stored = await readCertificate(certFile, keyFile);
+  if (stored !== undefined) {
+    checkCa(stored, certFile, nowMs);
+    return stored;
+  }
+  const key = (await readPrivateKey(keyFile)) ?? newPrivateKey();
+  await writeFileAtomic(keyFile, privateKeyPem(key), { mode: 0o600 });
+  const pem = issueCa(key, nowMs);
+  await writeFileAtomic(certFile, pem);
+  return { pem, certificate: new X509Certificate(pem), key };
+}
+
+function checkCa({ certificate }: KeyPair, file: string, nowMs: number): void {
+  if (!certificate.ca) {
+    throw fail("certificate_invalid", `${file} is not the certificate of a CA. ${startOver(file)}`, { file });
+  }
+  if (Date.parse(certificate.validTo) <= nowMs) {
+    throw fail(
+      "certificate_invalid",
+      `The CA in ${file} expired on ${certificate.validTo}. ${startOver(file)}`,
+      {
+        file,
+        expired: certificate.validTo,
+      },
+    );
+  }
+}
+
+function startOver(caFile: string): string {
+  return `Delete the folder that holds ${caFile} and start again; then give every client and agent the new ca.pem.`;
+}
+
+/** @returns whether a new certificate was written. */
+async function ensureServer(dir: string, ca: KeyPair, wanted: string[], nowMs: number): Promise<boolean> {
+  const certFile = join(dir, "server.pem");
+  const keyFile = join(dir, "server.key");
+  const stored = await readCertificate(certFile, keyFile);
+  if (stored?.key !== undefined && isGood(stored, ca, wanted, nowMs)) {
+    await chmod(keyFile, 0o600);
+    return false;
+  }
+  const key = stored?.key ?? (await readPrivateKey(keyFile)) ?? newPrivateKey();
+  const hosts = unitedHosts(wanted, hostsOf(stored?.certificate.subjectAltName));
+  const pem = issueServer({ ...issuerOf(ca, dir), key, hosts }, nowMs);
+  await writeFileAtomic(keyFile, privateKeyPem(key), { mode: 0o600 });
+  await writeFileAtomic(certFile, pem);
+  return true;
+}
+
+function isGood({ certificate }: KeyPair, ca: KeyPair, wanted: readonly string[], nowMs: number): boolean {
+  const covered = new Set(hostsOf(certificate.subjectAltName));
+  return (
+    Date.parse(certificate.validTo) - nowMs > RENEW_BEFORE_MS &&
+    wanted.every((host) => covered.has(host)) &&
+    certificate.verify(ca.certificate.publicKey)
+  );
+}
+
+function issuerOf(ca: KeyPair, dir: string): { caName: string; caKey: KeyObject; caNotAfterMs: number } {
+  const caName = ca.certificate.subject.match(/^CN=([^\n]+)$/)?.[1];
+  if (ca.key === undefined || caName === undefined) {
+    throw fail(
+      "certificate_invalid",
+      `The server certificate in ${dir} must be issued again, but ${
+        ca.key === undefined ? `${join(dir, "ca.key")} is missing` : "ca.pem was not made by legacygpu"
+      }. Put the CA's key back, or provide server.pem and server.key yourself.`,
+      { dir },
+    );
+  }
+  return { caName, caKey: ca.key, caNotAfterMs: Date.parse(ca.certificate.validTo) };
+}

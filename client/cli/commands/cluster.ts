@@ -1,0 +1,92 @@
+/** `legacygpu cluster …`: the state of the cluster and its balancing strategy. */
+
+import type { Command } from "commander";
+import type { ClusterHealth, ClusterMetrics, WorkerJson } from "../../index.ts";
+import type { Cli } from "../command.ts";
+import type { Context } from "../context.ts";
+import { durationText, facts, table } from "../table.ts";
+import { addStartCommand } from "./gateway.ts";
+
+export function addClusterCommands(program: Command, cli: Cli): void {
+  const group = program.command("cluster").description("the gateway and its workers");
+  addStartCommand(group, cli);
+  cli.command(group.command("status").description("health, tasks and latency"), status);
+  cli.command(group.command("workers").description("the connected workers"), workers);
+  cli.command(
+    group
+      .command("strategy")
+      .description("change how workers are chosen")
+      .argument("<name>", "ROUND_ROBIN, LEAST_LOADED, GPU_MATCH, LATENCY or ADAPTIVE"),
+    strategy,
+  );
+}
+
+async function status(context: Context): Promise<undefined> {
+  const { first } = context.signals;
+  const { url, health, metrics } = await context.withGateway(async ({ url, client }) => {
+    const [health, metrics] = await Promise.all([client.health(first), client.metrics(first)]);
+    return { url, health, metrics };
+  });
+  context.print({ url, ...health, metrics }, () => statusText(url, health, metrics));
+  return undefined;
+}
+
+function statusText(url: string, health: ClusterHealth, metrics: ClusterMetrics): string {
+  const latency = metrics.task_latency_ms;
+  const ended = [
+    `${metrics.tasks_completed} completed`,
+    `${metrics.tasks_failed} failed`,
+    `${metrics.tasks_cancelled} cancelled`,
+    `${metrics.tasks_timed_out} timed out`,
+  ];
+  return facts([
+    ["gateway", url],
+    ["status", health.status],
+    ["workers", `${health.healthy_workers} healthy of ${health.total_workers}`],
+    ["tasks", `${health.pending_tasks} pending, ${health.running_tasks} running`],
+    ["ended", ended.join(", ")],
+    [
+      "latency",
+      latency === null ? "-" : `p50 ${durationText(latency.p50)}, p99 ${durationText(latency.p99)}`,
+    ],
+    ["strategy", metrics.strategy],
+    ["uptime", durationText(metrics.uptime_seconds * 1000)],
+  ]);
+}
+
+async function workers(context: Context): Promise<undefined> {
+  const list = await context.withGateway(({ client }) => client.workers(context.signals.first));
+  context.print({ workers: list }, () => workersText(list));
+  return undefined;
+}
+
+function workersText(list: readonly WorkerJson[]): string {
+  return table(
+    list,
+    [
+      { title: "WORKER", value: ({ id }) => id },
+      { title: "SITE", value: ({ site }) => site },
+      { title: "STATE", value: ({ state }) => state },
+      { title: "BUSY", value: (worker) => `${worker.in_flight}/${worker.slots}`, align: "right" },
+      { title: "DONE", value: ({ completed }) => String(completed), align: "right" },
+      { title: "FAILED", value: ({ failed }) => String(failed), align: "right" },
+      { title: "RTT", value: ({ rtt_ms }) => (rtt_ms === null ? "-" : durationText(rtt_ms)), align: "right" },
+      { title: "PROVIDERS", value: ({ providers }) => providers.join(",") },
+      { title: "HARDWARE", value: hardware },
+      { title: "CAUSE", value: ({ state, cause }) => (state === "HEALTHY" ? "" : cause) },
+    ],
+    "No worker is connected. `legacygpu worker start` on a box connects it.",
+  );
+}
+
+function hardware({ hardware: { gpus, cpu } }: WorkerJson): string {
+  return gpus.length > 0 ? gpus.map(({ name }) => name).join(", ") : `${cpu.model} (${cpu.cores} cores)`;
+}
+
+async function strategy(context: Context, _flags: object, name: string): Promise<undefined> {
+  const used = await context.withGateway(({ client }) =>
+    client.setStrategy(name.toUpperCase(), context.signals.first),
+  );
+  context.print({ status: "success", new_strategy: used }, () => `strategy  ${used}\n`);
+  return undefined;
+}

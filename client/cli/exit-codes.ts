@@ -1,0 +1,54 @@
+/** The exit status of the command line. `docs/cli.md` has the same table. */
+
+import type { ErrorCode, LegacyGpuError } from "@legacygpu/shared/errors";
+import type { TaskJson } from "../index.ts";
+
+export const EXIT = {
+  ok: 0,
+  /** A task that failed or was cancelled, and whatever has no number of its own. */
+  failed: 1,
+  /** Wrong flags, configuration or input: the same command can never succeed. */
+  usage: 2,
+  /** No key, an unknown key, or one without the scope. */
+  auth: 3,
+  /** The gateway cannot be reached, or its certificate is not trusted. */
+  unreachable: 4,
+  /** The gateway takes no more at the moment. */
+  refused: 5,
+  timedOut: 6,
+  interrupted: 130,
+  terminated: 143,
+} as const;
+
+const BY_CODE: Partial<Record<ErrorCode, number>> = {
+  config_invalid: EXIT.usage,
+  request_invalid: EXIT.usage,
+  request_malformed: EXIT.usage,
+  input_invalid: EXIT.usage,
+  image_invalid: EXIT.usage,
+  strategy_unknown: EXIT.usage,
+  strategy_unavailable: EXIT.usage,
+  model_invalid: EXIT.usage,
+  media_type_unsupported: EXIT.usage,
+  body_too_large: EXIT.usage,
+  auth_missing: EXIT.auth,
+  auth_invalid: EXIT.auth,
+  auth_forbidden: EXIT.auth,
+  gateway_unreachable: EXIT.unreachable,
+  certificate_invalid: EXIT.unreachable,
+  queue_full: EXIT.refused,
+  gateway_draining: EXIT.refused,
+  worker_draining: EXIT.refused,
+  timed_out: EXIT.timedOut,
+  deadline_exceeded: EXIT.timedOut,
+  execution_timeout: EXIT.timedOut,
+};
+
+export function exitCodeOf(error: LegacyGpuError): number {
+  return BY_CODE[error.code] ?? EXIT.failed;
+}
+
+export function exitCodeOfTask({ status }: TaskJson): number {
+  if (status === "COMPLETED") return EXIT.ok;
+  return status === "TIMED_OUT" ? EXIT.timedOut : EXIT.failed;
+}

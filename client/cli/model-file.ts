@@ -1,0 +1,28 @@
+/** A model's file on disk as the SDK wants it: digest first, then as often as it must be sent. */
+
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { Readable } from "node:stream";
+import { fail } from "@legacygpu/shared/errors";
+import type { ModelFile } from "../index.ts";
+
+/** @throws `input_invalid` naming the file when it cannot be read. */
+export async function openModelFile(path: string): Promise<ModelFile> {
+  try {
+    const { size } = await stat(path);
+    return { digest: await digestOfFile(path), sizeBytes: size, open: () => webStream(path) };
+  } catch (error) {
+    throw fail("input_invalid", `${path} cannot be read: ${(error as Error).message}`, { file: path }, error);
+  }
+}
+
+async function digestOfFile(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return `sha256:${hash.digest("hex")}`;
+}
+
+function webStream(path: string): ReadableStream<Uint8Array> {
+  return Readable.toWeb(createReadStream(path, { highWaterMark: 256 * 1024 })) as ReadableStream<Uint8Array>;
+}

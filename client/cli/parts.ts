@@ -1,0 +1,82 @@
+/** What the command line needs of gateway and agent. They are loaded only by the commands that start them. */
+
+import type { Scope } from "@legacygpu/shared/api/keys";
+import type { Clock, Random } from "@legacygpu/shared/clock";
+import type { Home } from "@legacygpu/shared/home";
+import type { Logger } from "@legacygpu/shared/log";
+import type { StrategyName } from "@legacygpu/shared/task";
+
+export interface GatewayOptions {
+  readonly home: Home;
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  /** Further names for the certificate. */
+  readonly hosts: string[];
+  readonly strategy: StrategyName;
+  readonly maxQueueSize: number;
+  readonly heartbeatIntervalMs: number;
+  readonly heartbeatTimeoutMs: number;
+  readonly maxBodyBytes: number;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+export interface NewKey {
+  readonly name: string;
+  readonly kind: "client" | "worker";
+  readonly scopes: Scope[];
+}
+
+export interface RunningGateway {
+  /** `https://localhost:PORT`. */
+  readonly url: string;
+  readonly caFile: string;
+  /** Present when this start made the first key. */
+  readonly firstStart?: { readonly adminKey: string } | undefined;
+  issueKey(key: NewKey): Promise<{ id: string; key: string }>;
+  verifyKey(key: string): boolean;
+  close(): Promise<void>;
+}
+
+export interface AgentOptions {
+  /** `https://HOST:PORT` of the gateway. */
+  readonly url: string;
+  readonly key: string;
+  readonly caPem?: string;
+  readonly stateDir: string;
+  readonly workerId?: string;
+  readonly site: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly slots?: number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+export interface RunningAgent {
+  readonly workerId: string;
+  /** Finishes what runs and takes nothing new. */
+  drain(): Promise<void>;
+  close(): Promise<void>;
+  /** Settles when the agent has stopped for good; with the reason when nobody asked it to. */
+  readonly closed: Promise<Error | undefined>;
+}
+
+export interface Parts {
+  startGateway(options: GatewayOptions): Promise<RunningGateway>;
+  startAgent(options: AgentOptions): Promise<RunningAgent>;
+}
+
+export const installedParts: Parts = {
+  async startGateway(options) {
+    const { startGateway } = await import("@legacygpu/gateway");
+    return startGateway(options);
+  },
+  async startAgent(options) {
+    const { startAgent } = await import("@legacygpu/agent");
+    return startAgent(options);
+  },
+};

@@ -1,0 +1,116 @@
+/**
+ * The configuration of gateway and agent: defaults ← YAML file ← environment ← flags.
+ *
+ * Three stages: what was given (one layer per source, all optional), the layers merged, and {@link Config}, where durations are
+ * milliseconds and sizes bytes.
+ */
+
+import { readFile } from "node:fs/promises";
+import { type GivenFlags, readEnvironment, readFlags, readYaml } from "./config/layers.ts";
+import type { GivenConfig, LOG_LEVELS } from "./config/schema.ts";
+import { fail } from "./errors.ts";
+import type { StrategyName } from "./task.ts";
+
+export interface Config {
+  readonly coordinator: {
+    /** Default LEAST_LOADED. */
+    readonly balancingStrategy: StrategyName;
+    /** Tasks that may wait. Default 100 000. */
+    readonly maxQueueSize: number;
+    /** Default 5 s. */
+    readonly heartbeatIntervalMs: number;
+    /** Default 15 s, or three intervals if that is longer. */
+    readonly heartbeatTimeoutMs: number;
+  };
+  readonly worker: {
+    /** `wss://HOST:PORT`. */
+    readonly coordinatorAddress: string | undefined;
+    /** Absent: the agent makes one and keeps it. */
+    readonly workerId: string | undefined;
+    /** Default "default". */
+    readonly site: string;
+    readonly labels: Readonly<Record<string, string>>;
+    /** Absent: the agent decides from its hardware. */
+    readonly maxConcurrentTasks: number | undefined;
+  };
+  readonly api: {
+    /** Absent: the command decides (`up` 127.0.0.1, `api start` 0.0.0.0). */
+    readonly host: string | undefined;
+    /** Default 8000; 0 takes a free one. */
+    readonly port: number;
+    /** Default 64 MiB. */
+    readonly maxBodyBytes: number;
+  };
+  /** Absent: the command decides (servers say "info", what runs in a person's terminal "warn"). */
+  readonly log: { readonly level: (typeof LOG_LEVELS)[number] | undefined };
+}
+
+export interface ConfigSources {
+  /** A file that was named must be there; the default one need not. */
+  readonly file: { readonly path: string; readonly isRequired: boolean };
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly flags: GivenFlags;
+}
+
+/** @throws `config_invalid`, naming file, line and column, or the variable, or the flag, and what would be right. */
+export async function loadConfig({ file, env, flags }: ConfigSources): Promise<Config> {
+  const source = await readConfigFile(file);
+  const layers = [readYaml(source, file.path), readEnvironment(env), readFlags(flags)].map(withBindAddress);
+  return compile(layers.reduce(merge, {}));
+}
+
+async function readConfigFile({ path, isRequired }: ConfigSources["file"]): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (!isRequired && (error as NodeJS.ErrnoException).code === "ENOENT") return "";
+    const reason = error instanceof Error ? error.message : String(error);
+    throw fail("config_invalid", `${path}: the file cannot be read (${reason})`, { file: path }, error);
+  }
+}
+
+/** `bind_address` is the older name for host and port together; inside one layer those win. */
+function withBindAddress(layer: GivenConfig): GivenConfig {
+  const bind = layer.coordinator?.bind_address;
+  if (bind === undefined) return layer;
+  const port = bind.port === undefined ? {} : { port: bind.port };
+  return { ...layer, api: { host: bind.host, ...port, ...layer.api } };
+}
+
+function merge(below: GivenConfig, above: GivenConfig): GivenConfig {
+  return {
+    coordinator: { ...below.coordinator, ...above.coordinator },
+    worker: { ...below.worker, ...above.worker },
+    api: { ...below.api, ...above.api },
+    log: { ...below.log, ...above.log },
+  };
+}
+
+function compile({ coordinator = {}, worker = {}, api = {}, log = {} }: GivenConfig): Config {
+  const heartbeatIntervalMs = coordinator.heartbeat_interval ?? 5000;
+  const heartbeatTimeoutMs = coordinator.heartbeat_timeout ?? Math.max(15_000, 3 * heartbeatIntervalMs);
+  if (heartbeatTimeoutMs <= heartbeatIntervalMs) {
+    throw fail(
+      "config_invalid",
+      `coordinator.heartbeat_timeout (${heartbeatTimeoutMs} ms) must be longer than coordinator.heartbeat_interval (${heartbeatIntervalMs} ms).`,
+      { heartbeatIntervalMs, heartbeatTimeoutMs },
+    );
+  }
+  return {
+    coordinator: {
+      balancingStrategy: coordinator.balancing_strategy ?? "LEAST_LOADED",
+      maxQueueSize: coordinator.max_queue_size ?? 100_000,
+      heartbeatIntervalMs,
+      heartbeatTimeoutMs,
+    },
+    worker: {
+      coordinatorAddress: worker.coordinator_address,
+      workerId: worker.worker_id,
+      site: worker.site ?? "default",
+      labels: worker.labels ?? {},
+      maxConcurrentTasks: worker.max_concurrent_tasks,
+    },
+    api: { host: api.host, port: api.port ?? 8000, maxBodyBytes: api.max_body_bytes ?? 64 * 1024 ** 2 },
+    log: { level: log.level },
+  };
+}

@@ -1,0 +1,133 @@
+/**
+ * What may be configured: section, key, form and default of each setting. The names are those of the YAML file; the environment
+ * uses `LEGACYGPU_SECTION_KEY`.
+ */
+
+import { z } from "zod";
+import { STRATEGY_NAMES, type StrategyName } from "../task.ts";
+import { parseBindAddress, parseCoordinatorAddress } from "./address.ts";
+import { parseDuration, parseSize } from "./duration.ts";
+import { nearest } from "./nearest.ts";
+
+export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+
+/** In the environment everything is text; in YAML numbers are numbers. */
+const textOrNumber = (expected: string) =>
+  z.union([z.string(), z.number()], { error: `expected ${expected}` });
+
+function parsedBy<Value>(
+  expected: string,
+  parse: (text: string) => Value | undefined,
+): z.ZodType<Value, string | number> {
+  return textOrNumber(expected).transform((given, context) => {
+    const value = parse(String(given));
+    if (value !== undefined) return value;
+    context.addIssue({ code: "custom", message: `"${given}" is not ${expected}` });
+    return z.NEVER;
+  });
+}
+
+function within(parse: (text: string) => number | undefined, min: number, max: number) {
+  return (text: string): number | undefined => {
+    const value = parse(text);
+    return value !== undefined && value >= min && value <= max ? value : undefined;
+  };
+}
+
+function wholeNumber(text: string): number | undefined {
+  return /^\d+$/.test(text.trim()) ? Number(text) : undefined;
+}
+
+const DAY_MS = 86_400_000;
+const duration = parsedBy(
+  'a duration: a number of seconds, or like "500ms", "5s", "2m" (10 ms to a day)',
+  within(parseDuration, 10, DAY_MS),
+);
+const count = (min: number, max: number) =>
+  parsedBy(`a whole number from ${min} to ${max}`, within(wholeNumber, min, max));
+const size = parsedBy(
+  'a size: bytes, or like "64MiB" (1 KiB to 4 GiB)',
+  within(parseSize, 1024, 4 * 1024 ** 3),
+);
+const text = z.string({ error: "expected text" }).min(1, "must not be empty");
+const identifier = text.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
+  error: "1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit",
+});
+
+const SPELLINGS: Readonly<Record<string, StrategyName>> = {
+  ...Object.fromEntries(STRATEGY_NAMES.map((name) => [name, name])),
+  LATENCY_BASED: "LATENCY",
+};
+
+export const strategySchema = text.transform((given, context) => {
+  const name = SPELLINGS[given.toUpperCase().replaceAll("-", "_")];
+  if (name !== undefined) return name;
+  const meant = nearest(given, STRATEGY_NAMES);
+  const hint = meant === undefined ? "." : `, did you mean ${meant}?`;
+  const message = `"${given}" is no strategy${hint} Choose one of ${STRATEGY_NAMES.join(", ")}`;
+  context.addIssue({ code: "custom", message });
+  return z.NEVER;
+});
+
+function address<Value>(parse: (given: string) => { readonly ok: Value } | { readonly problem: string }) {
+  return text.transform((given, context) => {
+    const result = parse(given);
+    if ("ok" in result) return result.ok;
+    context.addIssue({ code: "custom", message: result.problem });
+    return z.NEVER;
+  });
+}
+
+/** Also `a=1,b=2`, for the environment. */
+const labels = z
+  .union([z.record(z.string(), z.coerce.string()), z.string()], {
+    error: 'expected labels: {tier: lab} or "tier=lab,floor=2"',
+  })
+  .transform((given, context) => {
+    if (typeof given !== "string") return given;
+    const pairs = given.split(",").filter((pair) => pair.trim() !== "");
+    const wrong = pairs.find((pair) => !/^\s*[^=\s]+\s*=/.test(pair));
+    if (wrong === undefined) {
+      return Object.fromEntries(pairs.map((pair) => pair.split(/=(.*)/s, 2).map((part) => part.trim())));
+    }
+    context.addIssue({ code: "custom", message: `"${wrong}" is no label: write name=value` });
+    return z.NEVER;
+  });
+
+/** One layer of configuration: every setting may be absent. Unknown keys are errors. */
+export const givenConfigSchema = z
+  .strictObject({
+    coordinator: z
+      .strictObject({
+        bind_address: address(parseBindAddress),
+        balancing_strategy: strategySchema,
+        max_queue_size: count(1, 100_000_000),
+        heartbeat_interval: duration,
+        heartbeat_timeout: duration,
+      })
+      .partial(),
+    worker: z
+      .strictObject({
+        coordinator_address: address(parseCoordinatorAddress),
+        worker_id: identifier,
+        site: identifier,
+        labels,
+        max_concurrent_tasks: count(1, 1024),
+      })
+      .partial(),
+    api: z.strictObject({ host: text, port: count(0, 65_535), max_body_bytes: size }).partial(),
+    log: z
+      .strictObject({ level: z.enum(LOG_LEVELS, { error: `expected one of ${LOG_LEVELS.join(", ")}` }) })
+      .partial(),
+  })
+  .partial();
+
+export type GivenConfig = z.infer<typeof givenConfigSchema>;
+
+/** Section → its keys, read from the schema. */
+export const CONFIG_KEYS: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
+  Object.entries(givenConfigSchema.shape).map(([section, schema]) => [
+    section,
+    Object.keys(schema.unwrap().shape),
+  ]),
+);

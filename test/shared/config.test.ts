@@ -1,0 +1,244 @@
+/** Configuration: order of the sources, forms of the values, and errors that say where and what instead. */
+
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { parseBindAddress, parseCoordinatorAddress } from "../../shared/config/address.ts";
+import { parseDuration, parseSize } from "../../shared/config/duration.ts";
+import type { GivenFlags } from "../../shared/config/layers.ts";
+import { type Config, loadConfig } from "../../shared/config.ts";
+import { LegacyGpuError } from "../../shared/errors.ts";
+
+let root = "";
+before(async () => {
+  root = await mkdtemp(join(tmpdir(), "legacygpu-config-"));
+});
+after(() => rm(root, { recursive: true, force: true }));
+
+interface Given {
+  readonly yaml?: string;
+  readonly env?: Record<string, string>;
+  readonly flags?: GivenFlags;
+}
+
+async function load({ yaml, env = {}, flags = {} }: Given): Promise<Config> {
+  const path = join(root, "config.yaml");
+  await rm(path, { force: true });
+  if (yaml !== undefined) await writeFile(path, yaml);
+  return loadConfig({ file: { path, isRequired: false }, env, flags });
+}
+
+async function problem(given: Given): Promise<string> {
+  try {
+    await load(given);
+  } catch (error) {
+    assert.ok(error instanceof LegacyGpuError, String(error));
+    assert.equal(error.code, "config_invalid");
+    return error.message.replace(`${root}/`, "");
+  }
+  assert.fail("the configuration was accepted");
+}
+
+test("the defaults", async () => {
+  assert.deepEqual(await load({}), {
+    coordinator: {
+      balancingStrategy: "LEAST_LOADED",
+      maxQueueSize: 100_000,
+      heartbeatIntervalMs: 5000,
+      heartbeatTimeoutMs: 15_000,
+    },
+    worker: {
+      coordinatorAddress: undefined,
+      workerId: undefined,
+      site: "default",
+      labels: {},
+      maxConcurrentTasks: undefined,
+    },
+    api: { host: undefined, port: 8000, maxBodyBytes: 67_108_864 },
+    log: { level: undefined },
+  } satisfies Config);
+});
+
+test("flags win over the environment, that over the file, that over the defaults", async () => {
+  const yaml = "api:\n  port: 1\n  host: file.example\ncoordinator:\n  balancing_strategy: adaptive\n";
+  const env = { LEGACYGPU_API_PORT: "2", LEGACYGPU_COORDINATOR_MAX_QUEUE_SIZE: "7" };
+  const config = await load({ yaml, env, flags: { api: { port: "3", host: undefined } } });
+  assert.equal(config.api.port, 3);
+  assert.equal(config.api.host, "file.example");
+  assert.equal(config.coordinator.maxQueueSize, 7);
+  assert.equal(config.coordinator.balancingStrategy, "ADAPTIVE");
+  assert.equal((await load({ yaml, env })).api.port, 2);
+});
+
+test("everything that the file knows", async () => {
+  const yaml = `
+coordinator:
+  bind_address: "wss://0.0.0.0:9000"
+  balancing_strategy: LATENCY_BASED
+  max_queue_size: 10
+  heartbeat_interval: 500ms
+  heartbeat_timeout: 2m
+worker:
+  coordinator_address: gpu.example:8000
+  worker_id: box-1
+  site: berlin
+  labels: {tier: lab, floor: 2}
+  max_concurrent_tasks: 4
+api:
+  max_body_bytes: 1MiB
+log:
+  level: debug
+`;
+  const config = await load({ yaml }).catch((error) => error);
+  assert.match(String(config), /write wss:\/\/gpu.example:8000/, "an address without a scheme");
+  const { coordinator, worker, api, log } = await load({
+    yaml: yaml.replace("gpu.example", "wss://gpu.example"),
+  });
+  assert.deepEqual(coordinator, {
+    balancingStrategy: "LATENCY",
+    maxQueueSize: 10,
+    heartbeatIntervalMs: 500,
+    heartbeatTimeoutMs: 120_000,
+  });
+  assert.deepEqual(worker, {
+    coordinatorAddress: "wss://gpu.example:8000",
+    workerId: "box-1",
+    site: "berlin",
+    labels: { tier: "lab", floor: "2" },
+    maxConcurrentTasks: 4,
+  });
+  assert.deepEqual(api, { host: "0.0.0.0", port: 9000, maxBodyBytes: 1_048_576 });
+  assert.equal(log.level, "debug");
+});
+
+test("a section with nothing under it, and a file with nothing in it, set nothing", async () => {
+  const defaults = await load({});
+  assert.deepEqual(await load({ yaml: "api:\n#  port: 1\n" }), defaults);
+  assert.deepEqual(await load({ yaml: "# nothing yet\n" }), defaults);
+});
+
+test("errors name file, line, column, and what would be right", async () => {
+  const cases: ReadonlyArray<readonly [yaml: string, message: string]> = [
+    ["api:\n  prot: 1\n", "config.yaml:2:3: api.prot is unknown: did you mean api.port?"],
+    ["apii:\n  port: 1\n", "config.yaml:1:1: apii is unknown: did you mean api?"],
+    ["worker:\n  port: 1\n", "config.yaml:2:3: worker.port is unknown: did you mean api.port?"],
+    ["api:\n  colour: red\n", "config.yaml:2:3: api.colour is unknown; there are host, port, max_body_bytes"],
+    [
+      "api:\n  enable_cors: true\n",
+      "config.yaml:2:3: api.enable_cors is not supported by this version: remove it",
+    ],
+    ["api:\n  port: x\n", 'config.yaml:2:9: api.port: "x" is not a whole number from 0 to 65535'],
+    ["api:\n  port: [1]\n", "config.yaml:2:3: api.port: expected a whole number from 0 to 65535"],
+    ["api: 1\n", "config.yaml:1:1: api: expected a mapping with host, port, max_body_bytes"],
+    ["[1]\n", "config.yaml:1:1: the document: expected a mapping with coordinator, worker, api, log"],
+    [
+      "coordinator:\n  balancing_strategy: RANDOM\n",
+      'config.yaml:2:23: coordinator.balancing_strategy: "RANDOM" is no strategy. Choose one of ROUND_ROBIN, LEAST_LOADED, GPU_MATCH, LATENCY, ADAPTIVE',
+    ],
+    [
+      "coordinator:\n  balancing_strategy: LEST_LOADED\n",
+      'config.yaml:2:23: coordinator.balancing_strategy: "LEST_LOADED" is no strategy, did you mean LEAST_LOADED? Choose one of ROUND_ROBIN, LEAST_LOADED, GPU_MATCH, LATENCY, ADAPTIVE',
+    ],
+    [
+      "coordinator:\n  heartbeat_interval: 5 sec\n",
+      'config.yaml:2:23: coordinator.heartbeat_interval: "5 sec" is not a duration: a number of seconds, or like "500ms", "5s", "2m" (10 ms to a day)',
+    ],
+    [
+      "worker:\n  coordinator_address: tcp://10.0.0.1:5555\n",
+      'config.yaml:2:24: worker.coordinator_address: "tcp://10.0.0.1:5555" cannot be used, agents connect with TLS to the gateway\'s one port: write wss://10.0.0.1:5555',
+    ],
+    [
+      "coordinator:\n  bind_address: tcp://0.0.0.0:5555\n",
+      'config.yaml:2:17: coordinator.bind_address: "tcp://0.0.0.0:5555" cannot be used, everything is TLS on one port: write wss://0.0.0.0:5555',
+    ],
+    [
+      "log:\n  level: loud\n",
+      "config.yaml:2:10: log.level: expected one of trace, debug, info, warn, error, fatal, silent",
+    ],
+  ];
+  for (const [yaml, message] of cases) assert.equal(await problem({ yaml }), message);
+});
+
+test("YAML that cannot be read is an error with its place", async () => {
+  assert.match(await problem({ yaml: "api:\n  port: 1\n  port: 2\n" }), /^config\.yaml:3:\d+: .*unique/);
+  assert.match(await problem({ yaml: "api: {port: 1\n" }), /^config\.yaml:\d+:\d+: /);
+});
+
+test("the environment: errors name the variable", async () => {
+  const env = {
+    LEGACYGPU_WORKER_LABELS: "tier=lab, floor=2",
+    LOG_LEVEL: "WARN",
+    LEGACYGPU_HOME: "/x",
+    PATH: "/y",
+  };
+  const config = await load({ env });
+  assert.deepEqual(config.worker.labels, { tier: "lab", floor: "2" });
+  assert.equal(config.log.level, "warn");
+  assert.equal((await load({ env: { ...env, LEGACYGPU_LOG_LEVEL: "error" } })).log.level, "error");
+  assert.equal(
+    await problem({ env: { LEGACYGPU_API_PORT: "99999" } }),
+    'LEGACYGPU_API_PORT: "99999" is not a whole number from 0 to 65535',
+  );
+  assert.equal(
+    await problem({ env: { LEGACYGPU_API_PROT: "1" } }),
+    "The environment variable LEGACYGPU_API_PROT is unknown: did you mean LEGACYGPU_API_PORT?",
+  );
+  assert.equal(
+    await problem({ env: { LEGACYGPU_WORKER_LABELS: "lab" } }),
+    'LEGACYGPU_WORKER_LABELS: "lab" is no label: write name=value',
+  );
+  assert.match(await problem({ env: { LOG_LEVEL: "loud" } }), /^LOG_LEVEL: expected one of/);
+});
+
+test("flags: errors name the flag", async () => {
+  assert.match(
+    await problem({ flags: { worker: { worker_id: "two words" } } }),
+    /^--worker-id: 1 to 64 letters/,
+  );
+});
+
+test("a heartbeat timeout that is not longer than the interval is an error; the default follows a long interval", async () => {
+  const long = { coordinator: { heartbeat_interval: "20s" } };
+  assert.equal((await load({ flags: long })).coordinator.heartbeatTimeoutMs, 60_000);
+  const flags = { coordinator: { heartbeat_interval: "20s", heartbeat_timeout: "15s" } };
+  assert.match(await problem({ flags }), /heartbeat_timeout \(15000 ms\) must be longer/);
+});
+
+test("a file that was named must be there", async () => {
+  const file = { path: join(root, "absent.yaml"), isRequired: true };
+  await assert.rejects(loadConfig({ file, env: {}, flags: {} }), {
+    code: "config_invalid",
+    message: /absent\.yaml/,
+  });
+});
+
+test("durations, sizes and addresses", () => {
+  const durations = [
+    ["5", 5000],
+    ["0.5", 500],
+    ["500ms", 500],
+    ["2 m", 120_000],
+    ["1h", 3_600_000],
+    ["-1", undefined],
+    ["", undefined],
+    ["5 days", undefined],
+  ] as const;
+  for (const [text, expected] of durations) assert.equal(parseDuration(text), expected, text);
+  const sizes = [
+    ["1024", 1024],
+    ["64MiB", 67_108_864],
+    ["1 kB", 1000],
+    ["1G", 1e9],
+    ["10b", 10],
+    ["x", undefined],
+  ] as const;
+  for (const [text, expected] of sizes) assert.equal(parseSize(text), expected, text);
+  assert.deepEqual(parseBindAddress("[::]:80"), { ok: { host: "::", port: 80 } });
+  assert.deepEqual(parseBindAddress("::1"), { ok: { host: "::1", port: undefined } });
+  assert.deepEqual(parseBindAddress("0.0.0.0"), { ok: { host: "0.0.0.0", port: undefined } });
+  assert.ok("problem" in parseBindAddress("a:99999") && "problem" in parseBindAddress(""));
+  assert.deepEqual(parseCoordinatorAddress("https://x:1/"), { ok: "wss://x:1" });
+  assert.ok("problem" in parseCoordinatorAddress("ws://x:1") && "problem" in parseCoordinatorAddress("::"));
+});

@@ -1,0 +1,150 @@
+/** Documents as a gateway sends them, for tests of the client. */
+
+import type {
+  ClusterHealth,
+  ClusterMetrics,
+  KeyJson,
+  ModelJson,
+  TaskJson,
+  WorkerJson,
+} from "../../client/index.ts";
+import { clusterMetricsSchema, workerJsonSchema } from "../../shared/api/cluster.ts";
+import { modelJsonSchema } from "../../shared/api/models.ts";
+import { taskJsonSchema } from "../../shared/api/tasks.ts";
+
+const AT = "2026-01-02T03:04:05.000Z";
+
+export function sampleTask(changes: Partial<TaskJson> = {}): TaskJson {
+  const id = changes.id ?? "task_1";
+  return taskJsonSchema.parse({
+    id,
+    object: "task",
+    model: "digits",
+    version: "1",
+    status: "PENDING",
+    priority: "NORMAL",
+    attempt: 0,
+    max_attempts: 3,
+    created_at: AT,
+    started_at: null,
+    completed_at: null,
+    deadline_at: null,
+    attempts: [],
+    timings_ms: null,
+    error: null,
+    result: null,
+    urls: { self: `/tasks/${id}`, cancel: `/tasks/${id}/cancel` },
+    metadata: {},
+    ...changes,
+  });
+}
+
+export function completedTask(changes: Partial<TaskJson> = {}): TaskJson {
+  return sampleTask({
+    status: "COMPLETED",
+    attempt: 1,
+    started_at: AT,
+    completed_at: AT,
+    attempts: [{ n: 1, worker: "box", site: "home", started_at: AT, ended_at: AT, outcome: "completed" }],
+    timings_ms: {
+      queue: 0.4,
+      network: 1.2,
+      worker_queue: 0,
+      fetch: 0,
+      load: 0,
+      preprocess: 6.1,
+      execute: 2,
+      postprocess: 0.1,
+      total: 9.8,
+    },
+    result: {
+      model_name: "digits",
+      model_version: "1",
+      outputs: [{ name: "scores", datatype: "FP32", shape: [1, 2], data: [0.1, 2.5] }],
+      predictions: [
+        { label: "7", index: 7, score: 0.9912 },
+        { label: "1", index: 1, score: 0.0061 },
+      ],
+    },
+    ...changes,
+  });
+}
+
+export function failedTask(): TaskJson {
+  const error = { code: "model_run_failed", message: "The model failed on this input.", retryable: false };
+  return sampleTask({ status: "FAILED", attempt: 1, error });
+}
+
+export function sampleModel(changes: Partial<ModelJson> = {}): ModelJson {
+  return modelJsonSchema.parse({
+    name: "digits",
+    version: "1",
+    file: `sha256:${"a".repeat(64)}`,
+    size_bytes: 250_000,
+    inputs: [{ name: "image", datatype: "FP32", shape: [-1, 3, 48, 48] }],
+    outputs: [{ name: "scores", datatype: "FP32", shape: [-1, 10] }],
+    accepts_images: true,
+    created_at: AT,
+    ...changes,
+  });
+}
+
+export function sampleWorker(changes: Partial<WorkerJson> = {}): WorkerJson {
+  return workerJsonSchema.parse({
+    id: "box",
+    site: "home",
+    state: "HEALTHY",
+    cause: "connected",
+    connected_at: AT,
+    agent_version: "0.1.0",
+    labels: {},
+    hardware: {
+      cpu: { model: "Ryzen 5", cores: 6 },
+      memoryBytes: 16e9,
+      platform: "linux",
+      gpus: [{ name: "RX 580", vendor: "AMD" }],
+    },
+    providers: ["webgpu", "cpu"],
+    slots: 2,
+    in_flight: 1,
+    credit: 3,
+    completed: 12,
+    failed: 0,
+    rtt_ms: 23.4,
+    models: [],
+    ...changes,
+  });
+}
+
+export const sampleHealth: ClusterHealth = {
+  status: "HEALTHY",
+  total_workers: 2,
+  healthy_workers: 1,
+  pending_tasks: 3,
+  running_tasks: 1,
+};
+
+export const sampleMetrics: ClusterMetrics = clusterMetricsSchema.parse({
+  strategy: "LEAST_LOADED",
+  workers_total: 2,
+  workers_healthy: 1,
+  tasks_pending: 3,
+  tasks_running: 1,
+  tasks_completed: 12,
+  tasks_failed: 1,
+  tasks_cancelled: 0,
+  tasks_timed_out: 0,
+  attempts_lost: 0,
+  stale_messages: 0,
+  task_latency_ms: { p50: 12.3, p99: 1200 },
+  uptime_seconds: 3700,
+});
+
+export const sampleKey: KeyJson = {
+  id: "abcdefghij",
+  kind: "client",
+  name: "laptop",
+  scopes: ["submit", "read"],
+  created_at: AT,
+  revoked_at: null,
+};
