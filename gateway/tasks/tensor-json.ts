@@ -6,6 +6,9 @@ import { elementCount, type Tensor, type TensorSpec } from "@legacygpu/shared/te
 import { fitsShape } from "../models/inspection.ts";
 import { decodeElements, encodeElements } from "./elements.ts";
 
+/** As the protocol has it; deeper arrays are taken for elements, which they cannot be. */
+const MAX_NESTING = 100;
+
 /** Who is told: the model's name in messages, and where in the request the tensors are. */
 export interface Place {
   readonly model: string;
@@ -107,10 +110,12 @@ function invalid(place: Place, suffix: string, message: string): Error {
 function flatten(data: readonly unknown[], limit: number): unknown[] {
   if (!data.some(Array.isArray)) return data.length > limit ? data.slice(0, limit + 1) : [...data];
   const out: unknown[] = [];
-  const visit = (value: unknown, depth: number): void => {
-    if (out.length > limit) return;
-    if (Array.isArray(value) && depth < 100) for (const inner of value) visit(inner, depth + 1);
-    else out.push(value);
+  const visit = (values: readonly unknown[], depth: number): void => {
+    for (const value of values) {
+      if (out.length > limit) return;
+      if (Array.isArray(value) && depth < MAX_NESTING) visit(value, depth + 1);
+      else out.push(value);
+    }
   };
   visit(data, 0);
   return out;

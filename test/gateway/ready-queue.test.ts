@@ -41,14 +41,19 @@ interface Model {
   readonly order: number;
 }
 
-const command = fc.oneof(
+type Command =
+  | { readonly kind: "back" | "front"; readonly classIndex: number; readonly group: string }
+  | { readonly kind: "take"; readonly blocked: string }
+  | { readonly kind: "remove"; readonly index: number };
+
+const command: fc.Arbitrary<Command> = fc.oneof(
   fc.record({
     kind: fc.constantFrom<"back" | "front">("back", "front"),
     classIndex: fc.nat(3),
     group: fc.constantFrom("a", "b", "c"),
   }),
-  fc.record({ kind: fc.constant("take" as const), blocked: fc.constantFrom("", "a", "b") }),
-  fc.record({ kind: fc.constant("remove" as const), index: fc.nat(30) }),
+  fc.record({ kind: fc.constant<"take">("take"), blocked: fc.constantFrom("", "a", "b") }),
+  fc.record({ kind: fc.constant<"remove">("remove"), index: fc.nat(30) }),
 );
 
 test("it behaves like a sorted list under any sequence of operations", () => {

@@ -45,8 +45,10 @@ export function taskEndpoints({ tasks, catalogue, maxBodyBytes }: TaskParts): En
 
   async function create(request: Request, principal: Principal): Promise<Response> {
     const task = await tasks.submit(principal, readSubmission(request, catalogue));
-    await tasks.wait(task, preferredWaitMs(request));
     const location = { location: `/tasks/${task.id}` };
+    const waitMs = preferredWaitMs(request);
+    if (waitMs === 0) return json(202, view(task), location);
+    await tasks.wait(task, waitMs);
     return json(isFinal(task.state) ? 200 : 202, view(task), location);
   }
 
