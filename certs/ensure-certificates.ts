@@ -66,7 +66,7 @@ async function ensureCa(dir: string, nowMs: number): Promise<KeyPair> {
   }
   const key = (await readPrivateKey(keyFile)) ?? newPrivateKey();
   await writeFileAtomic(keyFile, privateKeyPem(key), { mode: 0o600 });
-  const pem = issueCa(key, nowMs);
+  const pem = await issueCa(key, nowMs);
   await writeFileAtomic(certFile, pem);
   return { pem, certificate: new X509Certificate(pem), key };
 }
@@ -102,7 +102,7 @@ async function ensureServer(dir: string, ca: KeyPair, wanted: string[], nowMs: n
   }
   const key = stored?.key ?? (await readPrivateKey(keyFile)) ?? newPrivateKey();
   const hosts = unitedHosts(wanted, hostsOf(stored?.certificate.subjectAltName));
-  const pem = issueServer({ ...issuerOf(ca, dir), key, hosts }, nowMs);
+  const pem = await issueServer({ ...issuerOf(ca, dir), key, hosts }, nowMs);
   await writeFileAtomic(keyFile, privateKeyPem(key), { mode: 0o600 });
   await writeFileAtomic(certFile, pem);
   return true;
@@ -119,7 +119,8 @@ function isGood({ certificate }: KeyPair, ca: KeyPair, wanted: readonly string[]
 
 function issuerOf(ca: KeyPair, dir: string): { caName: string; caKey: KeyObject; caNotAfterMs: number } {
   const caName = ca.certificate.subject.match(/^CN=([^\n]+)$/)?.[1];
-  if (ca.key === undefined || caName === undefined) {
+  // Certificates are signed with ECDSA: the key of an RSA or Ed25519 CA cannot do that.
+  if (ca.key?.asymmetricKeyType !== "ec" || caName === undefined) {
     throw fail(
       "certificate_invalid",
       `The server certificate in ${dir} must be issued again, but ${

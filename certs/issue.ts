@@ -1,37 +1,36 @@
 /** Issues X.509 version 3 certificates (RFC 5280) with ECDSA P-256: a private CA and the server certificates under it. */
 
+import "reflect-metadata"; // The library below declares its ASN.1 types by decorators that need it.
 import {
   createHash,
   createPublicKey,
   generateKeyPairSync,
   type KeyObject,
   randomBytes,
-  sign,
+  webcrypto,
 } from "node:crypto";
 import { isIP } from "node:net";
 import {
-  addressBytes,
-  bitString,
-  type Der,
-  explicit,
-  implicit,
-  integer,
-  objectId,
-  octetString,
-  sequence,
-  setOf,
-  time,
-  trueValue,
-  utf8String,
-} from "./der.ts";
+  AuthorityKeyIdentifierExtension,
+  BasicConstraintsExtension,
+  cryptoProvider,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
+  type Extension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  Name,
+  SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
+  X509CertificateGenerator,
+} from "@peculiar/x509";
+
+cryptoProvider.set(webcrypto);
 
 const DAY_MS = 86_400_000;
 const CA_DAYS = 3650;
 /** The longest life that Apple's verifier accepts for a server certificate. */
 const SERVER_DAYS = 825;
-
-const ECDSA_WITH_SHA256 = sequence(objectId("1.2.840.10045.4.3.2"));
-const SERVER_AUTH = objectId("1.3.6.1.5.5.7.3.1");
 
 export function newPrivateKey(): KeyObject {
   return generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey;
@@ -42,7 +41,7 @@ export function privateKeyPem(key: KeyObject): string {
 }
 
 /** @returns the CA's certificate in PEM, valid for ten years. */
-export function issueCa(key: KeyObject, nowMs: number): string {
+export async function issueCa(key: KeyObject, nowMs: number): Promise<string> {
   // Each CA has a name of its own, so that a client that pins another one says "unknown issuer", not "bad signature".
   const name = `legacygpu development CA ${randomBytes(4).toString("hex")}`;
   return issue({
@@ -53,10 +52,9 @@ export function issueCa(key: KeyObject, nowMs: number): string {
     notBeforeMs: nowMs - DAY_MS,
     notAfterMs: nowMs + CA_DAYS * DAY_MS,
     extensions: [
-      extension("2.5.29.19", sequence(trueValue, integer(Buffer.from([0]))), { critical: true }),
-      // keyCertSign and cRLSign
-      extension("2.5.29.15", bitString(Buffer.from([0b0000_0110]), 1), { critical: true }),
-      extension("2.5.29.14", octetString(keyId(key))),
+      new BasicConstraintsExtension(true, 0, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+      new SubjectKeyIdentifierExtension(keyId(key)),
     ],
   });
 }
@@ -71,7 +69,7 @@ export interface ServerCertificateRequest {
 }
 
 /** @returns the server's certificate in PEM, valid for 825 days but never longer than its CA. */
-export function issueServer(request: ServerCertificateRequest, nowMs: number): string {
+export async function issueServer(request: ServerCertificateRequest, nowMs: number): Promise<string> {
   const { caName, caKey, key, hosts, caNotAfterMs } = request;
   return issue({
     subject: "legacygpu gateway",
@@ -82,13 +80,14 @@ export function issueServer(request: ServerCertificateRequest, nowMs: number): s
     notBeforeMs: nowMs - DAY_MS,
     notAfterMs: Math.min(nowMs + (SERVER_DAYS - 1) * DAY_MS, caNotAfterMs),
     extensions: [
-      extension("2.5.29.19", sequence(), { critical: true }),
-      // digitalSignature
-      extension("2.5.29.15", bitString(Buffer.from([0b1000_0000]), 7), { critical: true }),
-      extension("2.5.29.37", sequence(SERVER_AUTH)),
-      extension("2.5.29.17", sequence(...hosts.map(generalName))),
-      extension("2.5.29.14", octetString(keyId(key))),
-      extension("2.5.29.35", sequence(implicit(0, keyId(caKey)))),
+      new BasicConstraintsExtension(false, undefined, true),
+      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+      new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
+      new SubjectAlternativeNameExtension(
+        hosts.map((host) => ({ type: isIP(host) === 0 ? "dns" : "ip", value: host })),
+      ),
+      new SubjectKeyIdentifierExtension(keyId(key)),
+      new AuthorityKeyIdentifierExtension(keyId(caKey)),
     ],
   });
 }
@@ -100,50 +99,41 @@ interface Contents {
   readonly signingKey: KeyObject;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
-  readonly extensions: readonly Der[];
+  readonly extensions: Extension[];
 }
 
-function issue(contents: Contents): string {
+async function issue(contents: Contents): Promise<string> {
   const { subject, issuer, subjectKey, signingKey, notBeforeMs, notAfterMs, extensions } = contents;
-  const serial = randomBytes(16);
-  serial[0] = ((serial[0] ?? 0) & 0x7f) | 0x40;
-  const toBeSigned = sequence(
-    explicit(0, integer(Buffer.from([2]))),
-    integer(serial),
-    ECDSA_WITH_SHA256,
-    commonName(issuer),
-    sequence(time(notBeforeMs), time(notAfterMs)),
-    commonName(subject),
-    publicKeyInfo(subjectKey),
-    explicit(3, sequence(...extensions)),
-  );
-  const signature = sign("sha256", toBeSigned, signingKey);
-  return toPem(sequence(toBeSigned, ECDSA_WITH_SHA256, bitString(signature)));
+  const certificate = await X509CertificateGenerator.create({
+    subject: commonName(subject),
+    issuer: commonName(issuer),
+    notBefore: new Date(notBeforeMs),
+    notAfter: new Date(notAfterMs),
+    publicKey: publicKeyInfo(subjectKey),
+    signingKey: await webCryptoKey(signingKey),
+    signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
+    extensions,
+  });
+  return `${certificate.toString("pem")}\n`;
 }
 
-function commonName(name: string): Der {
-  return sequence(setOf(sequence(objectId("2.5.4.3"), utf8String(name))));
+/** Always UTF-8: verifiers compare the issuer with the CA's subject byte by byte. */
+function commonName(name: string): Name {
+  return new Name([{ CN: [{ utf8String: name }] }]);
 }
 
-function extension(id: string, contents: Der, { critical = false } = {}): Der {
-  const parts = critical ? [objectId(id), trueValue] : [objectId(id)];
-  return sequence(...parts, octetString(contents));
+function webCryptoKey(key: KeyObject): Promise<webcrypto.CryptoKey> {
+  const jwk = key.export({ format: "jwk" });
+  return webcrypto.subtle.importKey("jwk", jwk, { name: "ECDSA", namedCurve: String(jwk.crv) }, false, [
+    "sign",
+  ]);
 }
 
-function generalName(host: string): Der {
-  return isIP(host) === 0 ? implicit(2, Buffer.from(host, "ascii")) : implicit(7, addressBytes(host));
-}
-
-function publicKeyInfo(key: KeyObject): Der {
+function publicKeyInfo(key: KeyObject): Buffer {
   return createPublicKey(key).export({ type: "spki", format: "der" });
 }
 
-/** 160 bits of SHA-256 (RFC 7093, method 4). */
-function keyId(key: KeyObject): Buffer {
-  return createHash("sha256").update(publicKeyInfo(key)).digest().subarray(0, 20);
-}
-
-function toPem(der: Der): string {
-  const lines = der.toString("base64").match(/.{1,64}/g) ?? [];
-  return `-----BEGIN CERTIFICATE-----\n${lines.join("\n")}\n-----END CERTIFICATE-----\n`;
+/** 160 bits of SHA-256 (RFC 7093, method 4), in hexadecimal. */
+function keyId(key: KeyObject): string {
+  return createHash("sha256").update(publicKeyInfo(key)).digest("hex").slice(0, 40);
 }

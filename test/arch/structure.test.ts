@@ -33,6 +33,7 @@ const ONE_IMPORTER: Readonly<Record<string, string>> = {
   sharp: "agent/images/preprocess.ts",
   systeminformation: "agent/hardware/probe.ts",
   "@msgpack/msgpack": "shared/protocol/codec.ts",
+  "@peculiar/x509": "certs/issue.ts",
   yaml: "shared/config/layers.ts",
 };
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -181,6 +181,20 @@ test("without the CA's key everything works until something must be issued", asy
   await rm(join(dir, "ca.key"));
   assert.equal((await ensure()).created, false);
   await assert.rejects(ensure(["new.example"]), isInvalidNaming("ca.key", "missing"));
+});
+
+test("an RSA CA that somebody else made is not used to issue", async (t) => {
+  if (spawnSync("openssl", ["version"]).error) return t.skip("openssl is not installed");
+  await mkdir(dir);
+  const files = ["-keyout", join(dir, "ca.key"), "-out", join(dir, "ca.pem")];
+  execFileSync(
+    "openssl",
+    ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=Other CA", ...files],
+    {
+      stdio: "ignore",
+    },
+  );
+  await assert.rejects(ensure(), isInvalidNaming(dir, "ca.pem was not made by legacygpu"));
 });
 
 test("what is neither a name nor an address is refused before anything is written", async () => {
