@@ -52,12 +52,12 @@ export async function quickstart(context: Context, flags: QuickstartFlags): Prom
 async function startOnFreePort(context: Context, flags: QuickstartFlags): Promise<Standalone> {
   const given = flags.port === undefined ? {} : { port: flags.port };
   try {
-    return await startUp(context, given);
+    return await startUp(context, given, "warn");
   } catch (error) {
     const isTaken = error instanceof LegacyGpuError && error.code === "port_in_use";
     if (!isTaken || flags.port !== undefined) throw error;
     context.remark("Port 8000 is taken; using a free one.");
-    return startUp(context, { port: "0" });
+    return startUp(context, { port: "0" }, "warn");
   }
 }
 

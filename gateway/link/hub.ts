@@ -161,7 +161,7 @@ export class Hub implements SessionEvents {
       keyId: principal.keyId,
       socket,
       events: this,
-      monotonic: () => clock.monotonic(),
+      clock,
     });
     this.#sessions.set(session, undefined);
     clock.after(HELLO_TIMEOUT_MS, () => {

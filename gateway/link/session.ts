@@ -10,6 +10,7 @@
  * exceeds it stays here, and `canSend` tells the scheduler to stop. Acks never wait for the window: two full windows would wait for each other.
  */
 
+import type { Clock, Timer } from "@legacygpu/shared/clock";
 import { asLegacyGpuError, fail } from "@legacygpu/shared/errors";
 import { agentFrames, FrameBuilder } from "@legacygpu/shared/protocol/codec";
 import type { AgentMessage, GatewayMessage, MessageOf, ModelRef } from "@legacygpu/shared/protocol/messages";
@@ -21,6 +22,9 @@ import { modelKey } from "../tasks/record.ts";
 
 type Hello = MessageOf<AgentMessage, "hello">;
 export type WorkerMessage = Exclude<AgentMessage, { type: "hello" | "ack" }>;
+
+/** Small enough not to be noticed, large enough that a busy link never pays for it. */
+const ACK_DELAY_MS = 50;
 
 /** What a session tells its owner. */
 export interface SessionEvents {
@@ -40,8 +44,7 @@ export interface SessionOptions {
   readonly keyId: string;
   readonly socket: Socket;
   readonly events: SessionEvents;
-  /** Monotonic milliseconds. */
-  readonly monotonic: () => number;
+  readonly clock: Clock;
 }
 
 export class Session implements SocketHandler, WorkerLink {
@@ -49,7 +52,7 @@ export class Session implements SocketHandler, WorkerLink {
   readonly keyId: string;
   readonly #socket: Socket;
   readonly #events: SessionEvents;
-  readonly #monotonic: () => number;
+  readonly #clock: Clock;
   readonly #sendWindow = new SendWindow();
   readonly #receiveWindow = new ReceiveWindow();
   readonly #builder = new FrameBuilder<GatewayMessage>();
@@ -57,18 +60,20 @@ export class Session implements SocketHandler, WorkerLink {
   #outbox: GatewayMessage[] = [];
   #frames: Uint8Array[] = [];
   #isSocketFull = false;
+  #ackTimer: Timer | undefined;
+  #isAckLate = false;
   #state: "greeting" | "online" | "closed" = "greeting";
   #closeCause: string | undefined;
   /** Monotonic time of the latest sign of life. */
   lastHeardMs: number;
 
-  constructor({ sessionId, keyId, socket, events, monotonic }: SessionOptions) {
+  constructor({ sessionId, keyId, socket, events, clock }: SessionOptions) {
     this.sessionId = sessionId;
     this.keyId = keyId;
     this.#socket = socket;
     this.#events = events;
-    this.#monotonic = monotonic;
-    this.lastHeardMs = monotonic();
+    this.#clock = clock;
+    this.lastHeardMs = clock.monotonic();
   }
 
   get state(): "greeting" | "online" | "closed" {
@@ -109,7 +114,7 @@ export class Session implements SocketHandler, WorkerLink {
 
   message(bytes: Uint8Array): void {
     if (this.#state === "closed") return;
-    this.lastHeardMs = this.#monotonic();
+    this.lastHeardMs = this.#clock.monotonic();
     this.#receiveWindow.received(bytes.length);
     try {
       const { messages, unknownCount } = agentFrames.decode(bytes);
@@ -121,11 +126,12 @@ export class Session implements SocketHandler, WorkerLink {
       throw known;
     }
     if (this.#receiveWindow.isAckDue) this.#socket.wake();
+    else this.#ackTimer ??= this.#clock.after(ACK_DELAY_MS, () => this.#ackLate());
     this.#events.idle(this);
   }
 
   pong(payload: Uint8Array): void {
-    this.lastHeardMs = this.#monotonic();
+    this.lastHeardMs = this.#clock.monotonic();
     if (this.#state === "online") this.#events.pong(this, payload);
   }
 
@@ -149,6 +155,7 @@ export class Session implements SocketHandler, WorkerLink {
 
   closed(code: number, reason: string): void {
     this.#state = "closed";
+    this.#ackTimer?.cancel();
     const cause = this.#closeCause ?? describeClose(code, reason);
     this.#events.closed(this, cause, this.#closeCause === undefined && code === CLOSE.normal);
   }
@@ -177,11 +184,21 @@ export class Session implements SocketHandler, WorkerLink {
     else this.#events.idle(this);
   }
 
+  /** An agent keeps its results until they are acknowledged, and one that drains waits for it. */
+  #ackLate(): void {
+    this.#ackTimer = undefined;
+    this.#isAckLate = this.#receiveWindow.hasUnreported;
+    if (this.#isAckLate) this.#socket.wake();
+  }
+
   /** With what is being sent anyway, or alone when the agent's window needs it. */
   #addAck(write: (frame: Uint8Array) => WriteResult): void {
     const isWorthwhile =
-      this.#receiveWindow.isAckDue || (this.#outbox.length > 0 && this.#receiveWindow.hasUnreported);
+      this.#isAckLate ||
+      this.#receiveWindow.isAckDue ||
+      (this.#outbox.length > 0 && this.#receiveWindow.hasUnreported);
     if (!isWorthwhile) return;
+    this.#isAckLate = false;
     const ack: GatewayMessage = { type: "ack", receivedBytes: this.#receiveWindow.report() };
     if (this.#frames.length === 0 && this.#sendWindow.isOpen) {
       this.#outbox.unshift(ack);

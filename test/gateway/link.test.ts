@@ -182,12 +182,20 @@ describe("work", () => {
 });
 
 describe("the link", () => {
-  test("results are acknowledged, so that the agent can forget them", async () => {
-    const agent = await connect("a");
-    const id = await submit();
-    const { token } = await agent.next("task");
-    agent.send(result(id, token));
-    await agent.next("ack", ({ receivedBytes }) => receivedBytes > 300);
+  test("results are acknowledged at once, not with some later message: a draining agent waits for it", async () => {
+    const slow = await GatewayRig.start({ heartbeatIntervalMs: 60_000, heartbeatTimeoutMs: 180_000 });
+    try {
+      await slow.push("identity", buildIdentity());
+      const agent = await FakeAgent.connect(slow, "a");
+      const tensor = { name: "input", datatype: "FP32", shape: [1, 16], data: new Array(16).fill(1) };
+      await slow.call("POST", "/tasks", { json: { model: "identity", input: { inputs: [tensor] } } });
+      const { taskId, token } = await agent.next("task");
+      agent.send(result(taskId, token));
+      await agent.next("ack", ({ receivedBytes }) => receivedBytes > 300);
+      await agent.close();
+    } finally {
+      await slow.close();
+    }
   });
 
   test("round-trip times are measured from the first moment", async () => {

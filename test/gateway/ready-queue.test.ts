@@ -42,13 +42,19 @@ interface Model {
 }
 
 type Command =
-  | { readonly kind: "back" | "front"; readonly classIndex: number; readonly group: string }
+  | {
+      readonly kind: "push";
+      readonly end: "back" | "front";
+      readonly classIndex: number;
+      readonly group: string;
+    }
   | { readonly kind: "take"; readonly blocked: string }
   | { readonly kind: "remove"; readonly index: number };
 
 const command: fc.Arbitrary<Command> = fc.oneof(
   fc.record({
-    kind: fc.constantFrom<"back" | "front">("back", "front"),
+    kind: fc.constant<"push">("push"),
+    end: fc.constantFrom<"back" | "front">("back", "front"),
     classIndex: fc.nat(3),
     group: fc.constantFrom("a", "b", "c"),
   }),
@@ -64,11 +70,11 @@ test("it behaves like a sorted list under any sequence of operations", () => {
       let model: Model[] = [];
       let nextId = 0;
       for (const step of commands) {
-        if (step.kind === "back" || step.kind === "front") {
+        if (step.kind === "push") {
           nextId += 1;
           const { classIndex, group } = step;
-          const order = step.kind === "back" ? nextId : -nextId;
-          const push = step.kind === "back" ? queue.pushBack.bind(queue) : queue.pushFront.bind(queue);
+          const order = step.end === "back" ? nextId : -nextId;
+          const push = step.end === "back" ? queue.pushBack.bind(queue) : queue.pushFront.bind(queue);
           tickets.set(nextId, push(nextId, { classIndex, group }));
           model.push({ id: nextId, classIndex, group, order });
           model.sort((x, y) => x.classIndex - y.classIndex || x.order - y.order);

@@ -1,6 +1,7 @@
 /** `legacygpu up`: gateway and agent on this machine. */
 
 import { openHome } from "@legacygpu/shared/home";
+import type { LogLevel } from "@legacygpu/shared/log";
 import type { Command } from "commander";
 import type { Cli } from "../command.ts";
 import type { Context } from "../context.ts";
@@ -31,11 +32,18 @@ async function up(context: Context, flags: ServerFlags): Promise<undefined> {
   return undefined;
 }
 
-/** @param flags may leave out everything. */
-export async function startUp({ io }: Context, flags: ServerFlags): Promise<Standalone> {
+/**
+ * @param flags may leave out everything.
+ * @param level how much is logged when the configuration does not say.
+ */
+export async function startUp(
+  { io }: Context,
+  flags: ServerFlags,
+  level: LogLevel = io.isTty ? "warn" : "info",
+): Promise<Standalone> {
   const home = openHome(io.env);
   const config = await loadServerConfig(flags, home, io.env);
-  const log = serverLogger(io, config, io.isTty ? "warn" : "info");
+  const log = serverLogger(io, config, level);
   const certHosts = flags.certHost ?? [];
   return startStandalone({ io, home, config, log, certHosts, defaultHost: "127.0.0.1" });
 }
