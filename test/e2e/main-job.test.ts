@@ -92,7 +92,7 @@ test("a file that only begins like a picture ends the task with a clear error", 
 });
 
 test("an agent is killed in the middle of 200 tasks: all complete, none twice in the record", async () => {
-  await rig.push("slow", buildSlow({ rounds: 8, size: 256 }));
+  await rig.push("slow", buildSlow({ rounds: 60, size: 256 }));
   const [model] = (await rig.call("GET", "/models")).body.models;
   const [first] = [await startWorker("first"), await startWorker("second")];
   const inputs = model.inputs.map((spec: { name: string; datatype: string; shape: number[] }) => {

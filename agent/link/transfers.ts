@@ -1,0 +1,87 @@
+/** Payloads that travel beside the link: an attempt's input down, its output up. */
+
+import { Backoff } from "@legacygpu/shared/backoff";
+import { type Clock, type Random, sleep } from "@legacygpu/shared/clock";
+import { asLegacyGpuError, fail, type LegacyGpuError } from "@legacygpu/shared/errors";
+import { decodeValue } from "@legacygpu/shared/protocol/codec";
+import { payloadSchema, type TaskInput } from "@legacygpu/shared/protocol/messages";
+import { attemptInputPath, attemptOutputPath } from "@legacygpu/shared/protocol/version";
+import type { HttpReply, HttpRequest } from "./network.ts";
+
+export interface TransferOptions {
+  request(path: string, request: HttpRequest): Promise<HttpReply>;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+interface Attempt {
+  readonly taskId: string;
+  readonly token: number;
+}
+
+const TRIES = 5;
+const BACKOFF = { baseMs: 200, capMs: 5000 };
+
+export class Transfers {
+  readonly #options: TransferOptions;
+
+  constructor(options: TransferOptions) {
+    this.#options = options;
+  }
+
+  /** @throws `transfer_failed`, `attempt_not_found`, `input_invalid`. */
+  async fetchInput({ taskId, token }: Attempt, signal: AbortSignal): Promise<TaskInput> {
+    const bytes = await this.#retrying(signal, async () => {
+      const reply = await this.#options.request(attemptInputPath(taskId, token), { method: "GET", signal });
+      await expectSuccess(reply);
+      return new Uint8Array(await reply.body.arrayBuffer());
+    });
+    const parsed = payloadSchema.safeParse(decodeValue(bytes));
+    if (!parsed.success)
+      throw fail("input_invalid", "The input fetched beside the link is not a task's input.");
+    return parsed.data;
+  }
+
+  /** @throws `transfer_failed`, `attempt_not_found`, `body_too_large`. */
+  storeOutput({ taskId, token }: Attempt, body: Uint8Array, signal: AbortSignal): Promise<void> {
+    return this.#retrying(signal, async () => {
+      const headers = { "content-type": "application/msgpack" };
+      const request = { method: "PUT", headers, body, signal } as const;
+      const reply = await this.#options.request(attemptOutputPath(taskId, token), request);
+      await expectSuccess(reply);
+      await reply.body.text();
+    });
+  }
+
+  async #retrying<Value>(signal: AbortSignal, transfer: () => Promise<Value>): Promise<Value> {
+    const backoff = new Backoff(BACKOFF, this.#options.random);
+    for (let left = TRIES - 1; ; left -= 1) {
+      try {
+        return await transfer();
+      } catch (error) {
+        const failure = asTransferFailure(error);
+        if (left === 0 || !failure.retryable || signal.aborted) throw failure;
+        await sleep(this.#options.clock, backoff.nextMs(), signal);
+      }
+    }
+  }
+}
+
+/** @throws the refusal, in our words. */
+export async function expectSuccess(reply: HttpReply): Promise<void> {
+  if (reply.status >= 200 && reply.status < 300) return;
+  const said = (await reply.body.text()).slice(0, 300);
+  const details = { status: reply.status };
+  if (reply.status === 404) throw fail("attempt_not_found", undefined, details);
+  if (reply.status === 413)
+    throw fail("body_too_large", `The gateway does not take so large an output: ${said}`, details);
+  if (reply.status === 401) throw fail("auth_invalid", undefined, details);
+  if (reply.status === 403) throw fail("auth_forbidden", undefined, details);
+  throw fail("transfer_failed", `The gateway answered HTTP ${reply.status}: ${said}`, details);
+}
+
+function asTransferFailure(error: unknown): LegacyGpuError {
+  const known = asLegacyGpuError(error);
+  if (known.code !== "internal") return known;
+  return fail("transfer_failed", `The transfer broke off: ${(error as Error).message}`, {}, error);
+}

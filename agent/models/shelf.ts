@@ -1,0 +1,194 @@
+/**
+ * The models that the gateway has announced, and how far each is: announced → fetching → local, or failed for a while.
+ *
+ * Announcements last as long as the connection; files and loaded models outlast it.
+ */
+
+import { readFile } from "node:fs/promises";
+import type { Clock } from "@legacygpu/shared/clock";
+import { asLegacyGpuError, fail, type LegacyGpuError } from "@legacygpu/shared/errors";
+import type { Logger } from "@legacygpu/shared/log";
+import { type Manifest, manifestSchema } from "@legacygpu/shared/manifest";
+import type { AgentMessage, MessageOf, ModelRef } from "@legacygpu/shared/protocol/messages";
+import type { LocalModel, ModelEvent } from "../runner/job.ts";
+import type { BlobCache } from "./blob-cache.ts";
+import type { ModelIndex } from "./model-index.ts";
+
+type ModelState = MessageOf<AgentMessage, "model_state">;
+
+export interface ShelfPorts {
+  readonly blobs: BlobCache;
+  readonly index: ModelIndex;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly runner: { preload(model: LocalModel): void; unload(modelKey: string): void };
+  send(message: ModelState): void;
+}
+
+type Progress =
+  | { readonly state: "announced" }
+  | { readonly state: "fetching"; readonly model: Promise<LocalModel> }
+  | { readonly state: "local"; readonly model: LocalModel; readonly provider: string | undefined }
+  | { readonly state: "failed"; readonly error: LegacyGpuError; readonly until: number };
+
+interface Entry {
+  readonly ref: ModelRef;
+  progress: Progress;
+}
+
+const PROGRESS_INTERVAL_MS = 500;
+const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
+/** A model that failed is not tried again for every task that asks for it. */
+const FAILURE_MEMORY_MS = 10_000;
+
+export class ModelShelf {
+  readonly #ports: ShelfPorts;
+  readonly #announced = new Map<string, Entry>();
+  /** By contents; what an earlier connection fetched or loaded. */
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(ports: ShelfPorts) {
+    this.#ports = ports;
+  }
+
+  /** Forgets the announcements of the last connection. */
+  onNewConnection(): void {
+    this.#announced.clear();
+  }
+
+  announce(ref: ModelRef, preload: boolean): void {
+    const key = contentKey(ref);
+    const entry = this.#entries.get(key) ?? { ref, progress: { state: "announced" } };
+    this.#entries.set(key, entry);
+    this.#announced.set(nameKey(ref.name, ref.version), entry);
+    this.#tellState(entry);
+    if (preload) void this.#preload(entry);
+  }
+
+  unload(name: string, version: string): void {
+    const entry = this.#announced.get(nameKey(name, version));
+    this.#announced.delete(nameKey(name, version));
+    if (entry === undefined) return;
+    this.#entries.delete(contentKey(entry.ref));
+    this.#ports.runner.unload(contentKey(entry.ref));
+    this.#tell(entry, { state: "unloaded" });
+  }
+
+  /** @throws `model_not_announced`, `model_load_failed`. */
+  acquire(name: string, version: string): LocalModel | Promise<LocalModel> {
+    const entry = this.#announced.get(nameKey(name, version));
+    if (entry === undefined)
+      throw fail("model_not_announced", `Nobody announced ${name}:${version} to this worker.`);
+    const { progress } = entry;
+    if (progress.state === "local" || progress.state === "fetching") return progress.model;
+    if (progress.state === "failed" && this.#ports.clock.monotonic() < progress.until) throw progress.error;
+    const model = this.#fetch(entry);
+    entry.progress = { state: "fetching", model };
+    // Whoever acquired it sees the failure; nobody may have.
+    model.catch(() => {});
+    return model;
+  }
+
+  /** What the runner says about a model that it loads. */
+  onRunner(event: ModelEvent): void {
+    const entry = this.#entries.get(event.model.key);
+    if (entry === undefined) return;
+    switch (event.state) {
+      case "loading":
+        this.#tell(entry, { state: "loading" });
+        return;
+      case "ready":
+        entry.progress = { state: "local", model: event.model, provider: event.provider };
+        this.#tell(entry, { state: "ready", provider: event.provider });
+        return;
+      case "failed":
+        this.#fail(entry, event.error);
+        return;
+    }
+  }
+
+  /** Names of the models that are loaded or on the disk. */
+  names(): string[] {
+    return [...this.#entries.values()].map(
+      ({ ref, progress }) => `${ref.name}:${ref.version} ${progress.state}`,
+    );
+  }
+
+  async #preload(entry: Entry): Promise<void> {
+    try {
+      this.#ports.runner.preload(await this.acquire(entry.ref.name, entry.ref.version));
+    } catch (error) {
+      this.#ports.log.warn({ err: error, model: entry.ref.name }, "a model could not be made ready");
+    }
+  }
+
+  async #fetch(entry: Entry): Promise<LocalModel> {
+    const { ref } = entry;
+    const { blobs, index } = this.#ports;
+    try {
+      const sizes = { sizeBytes: ref.fileBytes, maxBytes: ref.fileBytes };
+      const onProgress = this.#progressTeller(entry);
+      const [path, manifestPath] = await Promise.all([
+        blobs.ensure({ digest: ref.file, extension: ".onnx", ...sizes, onProgress }),
+        blobs.ensure({ digest: ref.manifest, extension: ".json", maxBytes: MAX_MANIFEST_BYTES }),
+      ]);
+      const model = { key: contentKey(ref), path, manifest: await readManifest(manifestPath) };
+      index.remember(ref);
+      entry.progress = { state: "local", model, provider: undefined };
+      this.#tell(entry, { state: "cached" });
+      return model;
+    } catch (error) {
+      const known = asLegacyGpuError(error);
+      const failure = fail(
+        "model_load_failed",
+        known.message,
+        { ...known.details, cause: known.code },
+        error,
+      );
+      this.#fail(entry, failure);
+      throw failure;
+    }
+  }
+
+  #fail(entry: Entry, error: LegacyGpuError): void {
+    entry.progress = { state: "failed", error, until: this.#ports.clock.monotonic() + FAILURE_MEMORY_MS };
+    this.#ports.log.error(
+      { model: entry.ref.name, version: entry.ref.version, err: error },
+      "a model is not usable",
+    );
+    this.#tell(entry, { state: "failed", reason: error.message.slice(0, 2000) });
+  }
+
+  #progressTeller(entry: Entry): (receivedBytes: number) => void {
+    let toldAt = Number.NEGATIVE_INFINITY;
+    return (receivedBytes) => {
+      const now = this.#ports.clock.monotonic();
+      if (now - toldAt < PROGRESS_INTERVAL_MS) return;
+      toldAt = now;
+      this.#tell(entry, { state: "downloading", receivedBytes, totalBytes: entry.ref.fileBytes });
+    };
+  }
+
+  /** What a gateway that has just announced the model should know at once. */
+  #tellState(entry: Entry): void {
+    const { ref, progress } = entry;
+    if (progress.state === "local" && progress.provider !== undefined)
+      this.#tell(entry, { state: "ready", provider: progress.provider });
+    else if (progress.state === "local" || this.#ports.index.has(ref)) this.#tell(entry, { state: "cached" });
+    else if (progress.state === "failed")
+      this.#tell(entry, { state: "failed", reason: progress.error.message.slice(0, 2000) });
+  }
+
+  #tell({ ref }: Entry, news: Omit<ModelState, "type" | "name" | "version">): void {
+    this.#ports.send({ type: "model_state", name: ref.name, version: ref.version, ...news });
+  }
+}
+
+async function readManifest(path: string): Promise<Manifest> {
+  const parsed = manifestSchema.safeParse(JSON.parse(await readFile(path, "utf8")));
+  if (!parsed.success) throw fail("model_load_failed", `The manifest is not valid: ${parsed.error.message}`);
+  return parsed.data;
+}
+
+const nameKey = (name: string, version: string): string => `${name}:${version}`;
+const contentKey = (ref: ModelRef): string => `${ref.name}:${ref.version}@${ref.file}+${ref.manifest}`;

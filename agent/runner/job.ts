@@ -1,0 +1,58 @@
+/** One task as the runner's supervisor sees it. */
+
+import type { LegacyGpuError } from "@legacygpu/shared/errors";
+import type { Manifest } from "@legacygpu/shared/manifest";
+import type { TaskInput, TaskOutput } from "@legacygpu/shared/protocol/messages";
+import type { RunTimings } from "./wire.ts";
+
+/** A model whose file is on the disk. */
+export interface LocalModel {
+  /** Identifies name, version and contents. */
+  readonly key: string;
+  readonly path: string;
+  readonly manifest: Manifest;
+}
+
+export interface RunResult {
+  readonly output: TaskOutput;
+  readonly provider: string;
+  readonly timings: RunTimings & { readonly queuedMs: number; readonly loadMs: number };
+}
+
+/** Called in this order: `onStarted` at most once, then at most one of the others; none after `stop`. */
+export interface Job {
+  readonly model: LocalModel;
+  readonly input: TaskInput;
+  readonly inputBytes: number;
+  readonly outputs?: readonly string[] | undefined;
+  onStarted(): void;
+  onDone(result: RunResult): void;
+  onFailed(error: LegacyGpuError): void;
+}
+
+/**
+ * A job inside the supervisor.
+ *
+ * waiting: in the queue. handed: with a runner, behind others. running: the runner's oldest, so the one that it computes.
+ * settled: its outcome was reported, or it was stopped.
+ */
+export interface Ticket {
+  readonly job: Job;
+  readonly submittedAt: number;
+  state: "waiting" | "handed" | "running" | "settled";
+  hasStarted: boolean;
+  /** It was with a runner that died: it is run alone, so that a second death has one suspect only. */
+  isSuspect: boolean;
+  startedAt: number;
+  loadMs: number;
+}
+
+export type ModelEvent =
+  | { readonly model: LocalModel; readonly state: "loading" }
+  | {
+      readonly model: LocalModel;
+      readonly state: "ready";
+      readonly provider: string;
+      readonly loadMs: number;
+    }
+  | { readonly model: LocalModel; readonly state: "failed"; readonly error: LegacyGpuError };

@@ -1,0 +1,140 @@
+/** One life of a runner process: spawned, spoken to over a pipe, killed. Knows nothing of tasks. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import type { Duplex } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { fail, type LegacyGpuError } from "@legacygpu/shared/errors";
+import type { Logger } from "@legacygpu/shared/log";
+import { MessagePipe, type RunnerCommand, type RunnerReport } from "./wire.ts";
+
+export interface RunnerExit {
+  readonly code: number | null;
+  readonly signal: string | null;
+  /** The system killed something for memory, or the process said that it had none, while it lived. */
+  readonly isOutOfMemory: boolean;
+  /** The end of what it wrote to standard error. */
+  readonly lastWords: string;
+}
+
+export interface RunnerHandlers {
+  onReport(report: RunnerReport): void;
+  /** Once, after the last report. */
+  onExit(exit: RunnerExit): void;
+}
+
+export interface RunnerProcess {
+  readonly pid: number | undefined;
+  post(command: RunnerCommand): void;
+  kill(): void;
+}
+
+export type SpawnRunner = (handlers: RunnerHandlers) => RunnerProcess;
+
+const LAST_WORDS_CHARS = 2000;
+const OUT_OF_MEMORY = /bad_alloc|heap out of memory|cannot allocate memory/i;
+
+/** This file's own extension: `.ts` in a checkout, `.js` when built. */
+export function siblingModule(name: string, from: string): string {
+  return fileURLToPath(new URL(`./${name}${from.endsWith(".ts") ? ".ts" : ".js"}`, from));
+}
+
+/** What a child of this process needs to run the same kind of source; not the options that are about this process alone. */
+export function inheritedArguments(): string[] {
+  return process.execArgv.filter((argument) => !/^--(test|inspect|watch|eval|print)|^-[ep]$/.test(argument));
+}
+
+/** @param env its whole environment; must hold no credential. */
+export function spawnRunner(env: NodeJS.ProcessEnv, log: Logger): SpawnRunner {
+  const entry = siblingModule("child", import.meta.url);
+  return (handlers) => {
+    const killsBefore = systemMemoryKills();
+    const child = spawn(process.execPath, [...inheritedArguments(), entry], {
+      env,
+      stdio: ["ignore", "pipe", "pipe", "pipe"],
+    });
+    const words = new LastWords();
+    readLines(child, (line) => {
+      words.add(line);
+      log.debug({ pid: child.pid, line }, "the runner wrote a line");
+    });
+    // Exit and the end of the pipe come in either order; reports may still be on their way at the exit.
+    let exit: Pick<RunnerExit, "code" | "signal"> | undefined;
+    let isPipeOpen = true;
+    const settle = (): void => {
+      if (exit === undefined || isPipeOpen) return;
+      const lastWords = words.text();
+      const isOutOfMemory = OUT_OF_MEMORY.test(lastWords) || systemMemoryKills() > killsBefore;
+      handlers.onExit({ ...exit, isOutOfMemory, lastWords });
+    };
+    const pipe = new MessagePipe<RunnerCommand, RunnerReport>(child.stdio[3] as Duplex, {
+      onMessage: (report) => handlers.onReport(report),
+      onClosed: (error) => {
+        if (!isPipeOpen) return;
+        isPipeOpen = false;
+        if (error !== undefined) words.add(error.message);
+        child.kill("SIGKILL");
+        settle();
+      },
+    });
+    const ended = (code: number | null, signal: string | null): void => {
+      if (exit !== undefined) return;
+      exit = { code, signal };
+      settle();
+    };
+    child.on("exit", ended);
+    child.on("error", (error) => {
+      words.add(error.message);
+      ended(null, null);
+      pipe.destroy();
+    });
+    return {
+      pid: child.pid,
+      post: (command) => pipe.post(command),
+      kill: () => child.kill("SIGKILL"),
+    };
+  };
+}
+
+export function crashError({ code, signal, isOutOfMemory, lastWords }: RunnerExit): LegacyGpuError {
+  const how = signal === null ? `with exit code ${code}` : `of ${signal}`;
+  const details = { exitCode: code, signal, lastWords: lastWords.slice(-500) };
+  return isOutOfMemory
+    ? fail("out_of_memory", `The process that runs the model ran out of memory and died ${how}.`, details)
+    : fail("runner_crashed", `The process that runs the model died ${how}.`, details);
+}
+
+/** Linux counts the processes that it has killed for memory; elsewhere this is 0 and only the last words tell. */
+function systemMemoryKills(): number {
+  if (process.platform !== "linux") return 0;
+  try {
+    return Number(/^oom_kill (\d+)$/m.exec(readFileSync("/proc/vmstat", "utf8"))?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
+}
+
+class LastWords {
+  #text = "";
+
+  add(line: string): void {
+    this.#text = `${this.#text}${line}\n`.slice(-LAST_WORDS_CHARS);
+  }
+
+  text(): string {
+    return this.#text.trim();
+  }
+}
+
+function readLines(child: ChildProcess, onLine: (line: string) => void): void {
+  for (const stream of [child.stdout, child.stderr]) {
+    let rest = "";
+    stream?.setEncoding("utf8").on("data", (text: string) => {
+      const lines = (rest + text).split("\n");
+      // A process that writes without line ends must not fill our memory.
+      rest = (lines.pop() ?? "").slice(-LAST_WORDS_CHARS);
+      for (const line of lines) if (line !== "") onLine(line.slice(0, LAST_WORDS_CHARS));
+    });
+    stream?.on("end", () => rest !== "" && onLine(rest));
+  }
+}

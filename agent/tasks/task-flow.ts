@@ -1,0 +1,246 @@
+/**
+ * The way of a task through the agent: taken, prepared, run, delivered. Says how the states in attempt.ts change.
+ *
+ * A task whose input came in its frame and whose model is ready reaches the runner in the turn in which it arrives.
+ */
+
+import type { Clock } from "@legacygpu/shared/clock";
+import { asLegacyGpuError, type ErrorCode, fail, type LegacyGpuError } from "@legacygpu/shared/errors";
+import type { Logger } from "@legacygpu/shared/log";
+import type { AgentMessage, GatewayMessage, MessageOf, TaskInput } from "@legacygpu/shared/protocol/messages";
+import type { Job, LocalModel, RunResult, Ticket } from "../runner/job.ts";
+import { type Attempt, AttemptTable, type Outcome } from "./attempt.ts";
+import { failedMessage, inputBytesOf, outcomeOf, ownInput } from "./payloads.ts";
+
+export type Task = MessageOf<GatewayMessage, "task">;
+
+export interface TaskFlowPorts {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly runner: { submit(job: Job): Ticket; stop(ticket: Ticket, graceMs: number): void };
+  readonly models: { acquire(name: string, version: string): LocalModel | Promise<LocalModel> };
+  readonly transfers: {
+    fetchInput(attempt: Attempt, signal: AbortSignal): Promise<TaskInput>;
+    storeOutput(attempt: Attempt, body: Uint8Array, signal: AbortSignal): Promise<void>;
+  };
+  /** @returns false when there is no link. */
+  send(message: AgentMessage, onDelivered?: () => void): boolean;
+}
+
+/** A cancelled task gets so long to end by itself: killing the runner costs every model that it has loaded. */
+const CANCEL_GRACE_MS = 1000;
+
+export class TaskFlow {
+  readonly #ports: TaskFlowPorts;
+  readonly #attempts = new AttemptTable();
+  #state: "open" | "draining" | "drained" = "open";
+  #onEmpty: () => void = () => {};
+
+  constructor(ports: TaskFlowPorts) {
+    this.#ports = ports;
+  }
+
+  get heldCount(): number {
+    return this.#attempts.size;
+  }
+
+  /** What a new connection must be told of, oldest first. */
+  held(): { taskId: string; token: number }[] {
+    return this.#attempts.all().map(({ taskId, token }) => ({ taskId, token }));
+  }
+
+  take(task: Task): void {
+    if (this.#attempts.get(task.token) !== undefined) return;
+    const inputBytes = inputBytesOf(task.input);
+    if (this.#state !== "open") {
+      this.#refuse(task, "worker_draining");
+      return;
+    }
+    if (!this.#attempts.hasRoomFor(inputBytes)) {
+      this.#refuse(task, "queue_full");
+      return;
+    }
+    const attempt = this.#attempts.add(task, this.#ports.clock.monotonic(), inputBytes);
+    if (task.budgetMs !== undefined) this.#setDeadline(attempt, task.budgetMs);
+    this.#begin(attempt, task);
+  }
+
+  cancel(token: number, reason: string): void {
+    const attempt = this.#attempts.get(token);
+    if (attempt !== undefined) this.#drop(attempt, reason);
+  }
+
+  /** @param keep tokens that the gateway still wants. */
+  resume(keep: readonly number[]): void {
+    const live = new Set(keep);
+    for (const attempt of this.#attempts.all()) {
+      if (!live.has(attempt.token)) this.#drop(attempt, "the gateway has given it up");
+      else if (attempt.state === "finished") this.#deliver(attempt);
+    }
+  }
+
+  /** The link is gone; uploads begin anew on the next one. */
+  onLinkLost(): void {
+    for (const attempt of this.#attempts.all()) if (attempt.state === "finished") attempt.transfer?.abort();
+  }
+
+  /** Takes nothing new; resolves when nothing is held. */
+  drain(): Promise<void> {
+    if (this.#state === "open") this.#state = "draining";
+    if (this.#attempts.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const earlier = this.#onEmpty;
+      this.#onEmpty = () => {
+        earlier();
+        resolve();
+      };
+    });
+  }
+
+  close(): void {
+    this.#state = "drained";
+    for (const attempt of this.#attempts.all()) this.#drop(attempt, "the agent is closing");
+  }
+
+  #refuse(task: Task, code: ErrorCode): void {
+    this.#ports.send(failedMessage(task, fail(code)));
+  }
+
+  #setDeadline(attempt: Attempt, budgetMs: number): void {
+    attempt.deadline = this.#ports.clock.after(budgetMs, () => {
+      if (attempt.ticket !== undefined) this.#ports.runner.stop(attempt.ticket, 0);
+      this.#fail(attempt, fail("deadline_exceeded", undefined, { budgetMs }));
+    });
+  }
+
+  #begin(attempt: Attempt, task: Task): void {
+    if (task.budgetMs === 0) {
+      this.#fail(attempt, fail("deadline_exceeded"));
+      return;
+    }
+    try {
+      const model = this.#ports.models.acquire(task.model.name, task.model.version);
+      if (model instanceof Promise || task.input.kind === "beside") void this.#prepare(attempt, task, model);
+      else this.#submit(attempt, task, model, ownInput(task.input));
+    } catch (error) {
+      this.#fail(attempt, asLegacyGpuError(error));
+    }
+  }
+
+  async #prepare(attempt: Attempt, task: Task, model: LocalModel | Promise<LocalModel>): Promise<void> {
+    const { clock } = this.#ports;
+    const elapsedMs = (): number => clock.monotonic() - attempt.arrivedAt;
+    // The frame's memory is free once we return.
+    const inline = task.input.kind === "beside" ? undefined : ownInput(task.input);
+    try {
+      const [input, local] = await Promise.all([
+        inline ?? this.#fetchInput(attempt).finally(() => (attempt.fetchMs = elapsedMs())),
+        Promise.resolve(model).finally(() => (attempt.modelMs = model instanceof Promise ? elapsedMs() : 0)),
+      ]);
+      if (attempt.state === "preparing") this.#submit(attempt, task, local, input);
+    } catch (error) {
+      this.#fail(attempt, asLegacyGpuError(error));
+    }
+  }
+
+  #fetchInput(attempt: Attempt): Promise<TaskInput> {
+    attempt.transfer = new AbortController();
+    return this.#ports.transfers.fetchInput(attempt, attempt.transfer.signal);
+  }
+
+  #submit(attempt: Attempt, task: Task, model: LocalModel, input: TaskInput): void {
+    this.#attempts.transition(attempt, "queued");
+    const { taskId, token } = attempt;
+    attempt.ticket = this.#ports.runner.submit({
+      model,
+      input,
+      inputBytes: inputBytesOf(input),
+      outputs: task.outputs,
+      onStarted: () => {
+        this.#attempts.transition(attempt, "running");
+        this.#ports.send({ type: "accepted", taskId, token });
+      },
+      onDone: (result) => this.#onDone(attempt, result),
+      onFailed: (error) => this.#fail(attempt, error),
+    });
+  }
+
+  #onDone(attempt: Attempt, result: RunResult): void {
+    try {
+      this.#finish(attempt, outcomeOf(attempt, result));
+    } catch (error) {
+      this.#fail(attempt, asLegacyGpuError(error));
+    }
+  }
+
+  #fail(attempt: Attempt, error: LegacyGpuError): void {
+    if (attempt.state === "finished" || attempt.state === "gone") return;
+    this.#ports.log.info({ taskId: attempt.taskId, token: attempt.token, code: error.code }, error.message);
+    this.#finish(attempt, { kind: "inline", message: failedMessage(attempt, error) });
+  }
+
+  #finish(attempt: Attempt, outcome: Outcome): void {
+    this.#attempts.transition(attempt, "finished");
+    attempt.ticket = undefined;
+    attempt.outcome = outcome;
+    this.#attempts.hold(attempt, outcome.kind === "beside" ? outcome.body.length : 1024);
+    for (const victim of this.#attempts.overflow())
+      this.#drop(victim, "too many outcomes wait for the gateway");
+    if (attempt.state === "finished") this.#deliver(attempt);
+  }
+
+  #deliver(attempt: Attempt): void {
+    const { outcome } = attempt;
+    if (outcome?.kind === "inline") this.#announce(attempt, outcome);
+    else if (outcome?.kind === "beside") void this.#upload(attempt, outcome);
+  }
+
+  #announce(attempt: Attempt, outcome: Outcome): void {
+    this.#ports.send(outcome.message, () => {
+      if (attempt.state === "finished") this.#remove(attempt);
+    });
+  }
+
+  async #upload(attempt: Attempt, outcome: Extract<Outcome, { kind: "beside" }>): Promise<void> {
+    attempt.transfer?.abort();
+    const transfer = new AbortController();
+    attempt.transfer = transfer;
+    const isCurrent = (): boolean =>
+      attempt.state === "finished" && attempt.transfer === transfer && !transfer.signal.aborted;
+    try {
+      await this.#ports.transfers.storeOutput(attempt, outcome.body, transfer.signal);
+      if (isCurrent()) this.#announce(attempt, outcome);
+    } catch (error) {
+      if (isCurrent()) this.#onUploadFailed(attempt, asLegacyGpuError(error));
+    }
+  }
+
+  #onUploadFailed(attempt: Attempt, error: LegacyGpuError): void {
+    if (error.code === "attempt_not_found") {
+      this.#drop(attempt, "the gateway does not want its output");
+      return;
+    }
+    this.#ports.log.warn(
+      { taskId: attempt.taskId, token: attempt.token, err: error },
+      "an output could not be delivered",
+    );
+    attempt.outcome = { kind: "inline", message: failedMessage(attempt, error) };
+    this.#announce(attempt, attempt.outcome);
+  }
+
+  #drop(attempt: Attempt, reason: string): void {
+    this.#ports.log.debug(
+      { taskId: attempt.taskId, token: attempt.token, state: attempt.state, reason },
+      "an attempt is dropped",
+    );
+    if (attempt.ticket !== undefined) this.#ports.runner.stop(attempt.ticket, CANCEL_GRACE_MS);
+    this.#remove(attempt);
+  }
+
+  #remove(attempt: Attempt): void {
+    this.#attempts.transition(attempt, "gone");
+    attempt.ticket = undefined;
+    attempt.outcome = undefined;
+    if (this.#attempts.size === 0) this.#onEmpty();
+  }
+}
