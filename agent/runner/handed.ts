@@ -42,13 +42,13 @@ export class Handed {
     this.#bytes += entry.ticket.job.inputBytes;
   }
 
-  /** The head has been answered. @param elapsedMs since it became the head. */
-  shift(elapsedMs: number): void {
+  /** The head has been answered. @param workMs of the runner's time that it took. */
+  shift(workMs: number): void {
     const head = this.#entries.shift();
     if (head?.kind !== "run") return;
     this.#runCount -= 1;
     this.#bytes -= head.ticket.job.inputBytes;
-    this.#typicalMs += SMOOTHING * (elapsedMs - this.#typicalMs);
+    this.#typicalMs += SMOOTHING * (workMs - this.#typicalMs);
   }
 
   find(ticket: Ticket): Run | undefined {

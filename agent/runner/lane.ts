@@ -226,13 +226,23 @@ export class Lane {
       this.#kill("an answer out of order");
       return;
     }
-    this.#handed.shift(this.#options.clock.monotonic() - this.#headSince);
+    this.#handed.shift(this.#workMs(report));
     this.#failedStarts = 0;
     this.#restart.reset();
     if (head.kind === "load") this.#onLoaded(head.model, report);
     else this.#onRun(head.ticket, report);
     this.#beginHead();
     this.#events.onRoom();
+  }
+
+  /**
+   * What the answered command took of the runner's time. As the runner measured it, where it did: seen from here, waiting for a busy
+   * processor looks like slow work, and little is handed ahead just when much should be.
+   */
+  #workMs(report: Extract<RunnerReport, { readonly seq: number }>): number {
+    if (report.type !== "done") return this.#options.clock.monotonic() - this.#headSince;
+    const { preprocessMs, executeMs, postprocessMs } = report.timings;
+    return preprocessMs + executeMs + postprocessMs;
   }
 
   #onLoaded(model: LocalModel, report: RunnerReport): void {
@@ -257,7 +267,13 @@ export class Lane {
     if (report.type !== "done") return;
     const { output, provider, timings } = report;
     const queuedMs = Math.max(0, ticket.startedAt - ticket.submittedAt - ticket.loadMs);
-    ticket.job.onDone({ output, provider, timings: { ...timings, queuedMs, loadMs: ticket.loadMs } });
+    const { preprocessMs, executeMs, postprocessMs } = timings;
+    const { loadMs } = ticket;
+    ticket.job.onDone({
+      output,
+      provider,
+      timings: { queuedMs, loadMs, preprocessMs, executeMs, postprocessMs },
+    });
   }
 
   #onExit(exit: RunnerExit): void {

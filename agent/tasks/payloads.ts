@@ -34,22 +34,33 @@ export function ownInput(input: TaskInput): TaskInput {
   if (input.kind === "image") return { kind: "image", image: input.image.slice() };
   return {
     kind: "tensors",
-    tensors: input.tensors.map((tensor) => ({ ...tensor, data: tensor.data.slice() })),
+    tensors: input.tensors.map(({ name, datatype, shape, data }) => ({
+      name,
+      datatype,
+      shape,
+      data: data.slice(),
+    })),
   };
 }
 
 export function outcomeOf(attempt: Attempt, { output, timings, provider }: RunResult): Outcome {
-  const message = {
+  const body = besideBody(output);
+  const message: MessageOf<AgentMessage, "result"> = {
     type: "result",
     taskId: attempt.taskId,
     token: attempt.token,
-    timings: { ...timings, fetchMs: attempt.fetchMs, loadMs: timings.loadMs + attempt.modelMs },
+    output: body === undefined ? output : { kind: "beside", sizeBytes: body.length },
+    timings: {
+      queuedMs: timings.queuedMs,
+      fetchMs: attempt.fetchMs,
+      loadMs: timings.loadMs + attempt.modelMs,
+      preprocessMs: timings.preprocessMs,
+      executeMs: timings.executeMs,
+      postprocessMs: timings.postprocessMs,
+    },
     provider,
-  } as const;
-  const body = besideBody(output);
-  return body === undefined
-    ? { kind: "inline", message: { ...message, output } }
-    : { kind: "beside", message: { ...message, output: { kind: "beside", sizeBytes: body.length } }, body };
+  };
+  return body === undefined ? { kind: "inline", message } : { kind: "beside", message, body };
 }
 
 /** Encoding is the only exact measure, and most outputs are so small that an estimate decides. */

@@ -4,7 +4,7 @@
  * A task whose input came in its frame and whose model is ready reaches the runner in the turn in which it arrives.
  */
 
-import type { Clock } from "@legacygpu/shared/clock";
+import type { Clock, Timer } from "@legacygpu/shared/clock";
 import { asLegacyGpuError, type ErrorCode, fail, type LegacyGpuError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
 import type { AgentMessage, GatewayMessage, MessageOf, TaskInput } from "@legacygpu/shared/protocol/messages";
@@ -30,11 +30,16 @@ export interface TaskFlowPorts {
 /** A cancelled task gets so long to end by itself: killing the runner costs every model that it has loaded. */
 const CANCEL_GRACE_MS = 1000;
 
+/** A task that is done sooner is not reported as begun: that would double the frames of small models and tell nobody anything. */
+const BEGUN_DELAY_MS = 10;
+
 export class TaskFlow {
   readonly #ports: TaskFlowPorts;
   readonly #attempts = new AttemptTable();
   #state: "open" | "draining" | "drained" = "open";
   #onEmpty: () => void = () => {};
+  #begun: Attempt[] = [];
+  #begunTimer: Timer | undefined;
 
   constructor(ports: TaskFlowPorts) {
     this.#ports = ports;
@@ -99,6 +104,7 @@ export class TaskFlow {
 
   close(): void {
     this.#state = "drained";
+    this.#begunTimer?.cancel();
     for (const attempt of this.#attempts.all()) this.#drop(attempt, "the agent is closing");
   }
 
@@ -150,7 +156,6 @@ export class TaskFlow {
 
   #submit(attempt: Attempt, task: Task, model: LocalModel, input: TaskInput): void {
     this.#attempts.transition(attempt, "queued");
-    const { taskId, token } = attempt;
     attempt.ticket = this.#ports.runner.submit({
       model,
       input,
@@ -158,10 +163,20 @@ export class TaskFlow {
       outputs: task.outputs,
       onStarted: () => {
         this.#attempts.transition(attempt, "running");
-        this.#ports.send({ type: "accepted", taskId, token });
+        this.#tellBegun(attempt);
       },
       onDone: (result) => this.#onDone(attempt, result),
       onFailed: (error) => this.#fail(attempt, error),
+    });
+  }
+
+  #tellBegun(attempt: Attempt): void {
+    this.#begun.push(attempt);
+    this.#begunTimer ??= this.#ports.clock.after(BEGUN_DELAY_MS, () => {
+      this.#begunTimer = undefined;
+      for (const { state, taskId, token } of this.#begun.splice(0)) {
+        if (state === "running") this.#ports.send({ type: "accepted", taskId, token });
+      }
     });
   }
 

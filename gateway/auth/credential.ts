@@ -5,7 +5,7 @@
  * error be told from a wrong key, and lets secret scanners reject look-alikes, without asking a gateway.
  */
 
-import { createHash, randomInt } from "node:crypto";
+import { hash, randomInt } from "node:crypto";
 import { crc32 } from "node:zlib";
 
 export type CredentialKind = "client" | "worker";
@@ -45,7 +45,7 @@ export function credentialId(text: string): string | undefined {
  * A plain hash is right here: slow password hashes protect guessable secrets, and this one has 190 random bits.
  */
 export function hashCredential(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
+  return hash("sha256", text, "buffer");
 }
 
 function randomText(length: number): string {

@@ -36,12 +36,14 @@ export function toRoute({ method, pattern, scope, body, handle }: Endpoint, keys
   };
 }
 
-export function json(
-  status: number,
-  value: unknown,
-  headers: Readonly<Record<string, string>> = {},
-): Response {
-  return { status, headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(value) };
+const JSON_TYPE = { "content-type": "application/json" };
+
+export function json(status: number, value: unknown, headers?: Readonly<Record<string, string>>): Response {
+  return {
+    status,
+    headers: headers === undefined ? JSON_TYPE : { ...JSON_TYPE, ...headers },
+    body: JSON.stringify(value),
+  };
 }
 
 /** The body of every error: RFC 9457. What is unexpected goes to the log, not to the client. */

@@ -19,6 +19,7 @@ export interface RequestHead {
   readonly query: URLSearchParams;
   /** Names in lower case. */
   readonly headers: ReadonlyMap<string, string>;
+  /** Empty once the request has ended. */
   readonly remoteAddress: string;
 }
 

@@ -72,8 +72,11 @@ export class HttpExchange implements Sender {
     this.#native = native;
     this.#upload = new Upload(native);
     native.onAborted(() => this.#hungUp());
-    this.request = new IncomingRequest(host.nextId(), nativeRequest, native, (listener) =>
-      this.#onHangUp(listener),
+    this.request = new IncomingRequest(
+      host.nextId(),
+      nativeRequest,
+      () => this.#remoteAddress(),
+      (listener) => this.#onHangUp(listener),
     );
     host.answerDeadlines.start(this);
   }
@@ -148,6 +151,11 @@ export class HttpExchange implements Sender {
       this.#host.onFault(error);
       this.#cut();
     }
+  }
+
+  #remoteAddress(): string {
+    if (this.#state === "done") return "";
+    return Buffer.from(this.#native.getRemoteAddressAsText()).toString("latin1");
   }
 
   #isOpen(): boolean {

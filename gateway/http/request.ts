@@ -2,7 +2,7 @@
 
 import { fail } from "@legacygpu/shared/errors";
 import type { Request } from "./exchange.ts";
-import type { NativeRequest, NativeResponse } from "./native.ts";
+import type { NativeRequest } from "./native.ts";
 
 type Params = Readonly<Record<string, string>>;
 
@@ -16,10 +16,10 @@ export class IncomingRequest implements Request {
   readonly path: string;
   params: Params = NO_PARAMS;
   readonly headers = new Map<string, string>();
-  readonly remoteAddress: string;
   body: Buffer = NO_BODY;
   stream: AsyncIterable<Buffer> = NO_STREAM;
   readonly onHangUp: (listener: () => void) => void;
+  readonly #readAddress: () => string;
   readonly #queryText: string;
   #query: URLSearchParams | undefined;
 
@@ -27,18 +27,23 @@ export class IncomingRequest implements Request {
   constructor(
     id: string,
     native: NativeRequest,
-    response: NativeResponse,
+    readAddress: () => string,
     onHangUp: (listener: () => void) => void,
   ) {
     this.id = id;
     this.method = native.getCaseSensitiveMethod();
     this.path = native.getUrl();
     this.#queryText = native.getQuery();
-    this.remoteAddress = Buffer.from(response.getRemoteAddressAsText()).toString("latin1");
+    this.#readAddress = readAddress;
     this.onHangUp = onHangUp;
     native.forEach((name, value) => {
       this.#addHeader(name, value);
     });
+  }
+
+  /** Asked for when it is needed: it is a system call. Empty once the request has ended. */
+  get remoteAddress(): string {
+    return this.#readAddress();
   }
 
   get query(): URLSearchParams {

@@ -148,7 +148,7 @@ export class Scheduler {
     const busyMs = timings.loadMs + timings.preprocessMs + timings.executeMs + timings.postprocessMs;
     const totalMs = this.#options.clock.monotonic() - sentAtMs;
     entry.task.timings = {
-      ...timings,
+      onWorker: timings,
       queueMs: sentAtMs - entry.queuedAtMs,
       networkMs: Math.max(0, totalMs - timings.queuedMs - timings.fetchMs - busyMs),
     };
@@ -234,6 +234,9 @@ export class Scheduler {
       site: worker.hello.site,
       startedAtMs: clock.now(),
       wasAccepted: false,
+      endedAtMs: undefined,
+      outcome: undefined,
+      error: undefined,
     };
     entry.task.attempts.push(record);
     entry.attempt = { record, worker, sentAtMs: clock.monotonic() };
@@ -286,7 +289,7 @@ export class Scheduler {
     attempt.worker.tokens.delete(attempt.record.token);
     attempt.record.endedAtMs = this.#options.clock.now();
     attempt.record.outcome = outcome;
-    if (error !== undefined) attempt.record.error = error;
+    attempt.record.error = error;
   }
 
   /** Ends the attempt from our side and tells the worker. */

@@ -20,9 +20,9 @@ export function taskMessage(
     taskId: id,
     token,
     model: { name: model.name, version: model.version },
-    ...(deadlineAtMs === undefined ? {} : { budgetMs: Math.max(0, deadlineAtMs - nowMs) }),
+    budgetMs: deadlineAtMs === undefined ? undefined : Math.max(0, deadlineAtMs - nowMs),
     input: sizeBytes > INLINE_PAYLOAD_BYTES ? { kind: "beside", sizeBytes } : input,
-    ...(outputs === undefined ? {} : { outputs: [...outputs] }),
+    outputs: outputs === undefined ? undefined : [...outputs],
   };
 }
 

@@ -56,12 +56,12 @@ function timingsJson(task: TaskRecord, timings: TaskTimings): TaskJson["timings_
   return {
     queue: round(timings.queueMs),
     network: round(timings.networkMs),
-    worker_queue: round(timings.queuedMs),
-    fetch: round(timings.fetchMs),
-    load: round(timings.loadMs),
-    preprocess: round(timings.preprocessMs),
-    execute: round(timings.executeMs),
-    postprocess: round(timings.postprocessMs),
+    worker_queue: round(timings.onWorker.queuedMs),
+    fetch: round(timings.onWorker.fetchMs),
+    load: round(timings.onWorker.loadMs),
+    preprocess: round(timings.onWorker.preprocessMs),
+    execute: round(timings.onWorker.executeMs),
+    postprocess: round(timings.onWorker.postprocessMs),
     total: round((task.completedAtMs ?? task.createdAtMs) - task.createdAtMs),
   };
 }

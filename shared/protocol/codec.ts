@@ -37,12 +37,16 @@ export function decodeValue(bytes: Uint8Array): unknown {
   }
 }
 
+const FIRST_BUFFER_BYTES = 1024;
+
 /** Collects messages and gives them back as frames. */
 export class FrameBuilder<Message> {
   readonly #maxFrameBytes: number;
-  readonly #closed: Uint8Array[] = [];
-  #parts: Uint8Array[] = [];
+  #closed: Uint8Array[] = [];
+  /** The frame that is being built, longer than it is. */
+  #buffer: Uint8Array | undefined;
   #sizeBytes = HEADER_BYTES;
+  #count = 0;
 
   constructor(maxFrameBytes: number = MAX_FRAME_BYTES) {
     this.#maxFrameBytes = maxFrameBytes;
@@ -50,37 +54,48 @@ export class FrameBuilder<Message> {
 
   /** @throws `link_frame_too_large` when the message alone is over the limit. */
   add(message: Message): void {
-    const part = encoder.encode(message);
+    // A view into the encoder's own memory: copied at once, since the next call overwrites it.
+    const part = encoder.encodeSharedRef(message);
     if (HEADER_BYTES + part.length > this.#maxFrameBytes) {
       throw fail("link_frame_too_large", `A message of ${part.length} bytes does not fit into a frame.`, {
         limitBytes: this.#maxFrameBytes,
       });
     }
-    if (this.#sizeBytes + part.length > this.#maxFrameBytes || this.#parts.length === MAX_MESSAGES)
+    if (this.#sizeBytes + part.length > this.#maxFrameBytes || this.#count === MAX_MESSAGES)
       this.#closeFrame();
-    this.#parts.push(part);
+    this.#reserve(this.#sizeBytes + part.length).set(part, this.#sizeBytes);
     this.#sizeBytes += part.length;
+    this.#count += 1;
   }
 
   /** The frames of everything added since the last call, in order. */
   take(): Uint8Array[] {
-    if (this.#parts.length > 0) this.#closeFrame();
-    return this.#closed.splice(0);
+    if (this.#count > 0) this.#closeFrame();
+    const frames = this.#closed;
+    this.#closed = [];
+    return frames;
   }
 
+  #reserve(sizeBytes: number): Uint8Array {
+    const present = this.#buffer;
+    if (present !== undefined && present.length >= sizeBytes) return present;
+    const buffer = new Uint8Array(Math.max(FIRST_BUFFER_BYTES, 2 ** Math.ceil(Math.log2(sizeBytes))));
+    if (present !== undefined) buffer.set(present.subarray(0, this.#sizeBytes));
+    this.#buffer = buffer;
+    return buffer;
+  }
+
+  /** The receiver of the frame keeps its memory; the next one is built in new memory. */
   #closeFrame(): void {
-    const frame = new Uint8Array(this.#sizeBytes);
-    frame[0] = ARRAY_16;
-    frame[1] = this.#parts.length >> 8;
-    frame[2] = this.#parts.length & 0xff;
-    let offset = HEADER_BYTES;
-    for (const part of this.#parts) {
-      frame.set(part, offset);
-      offset += part.length;
-    }
-    this.#closed.push(frame);
-    this.#parts = [];
+    const buffer = this.#buffer;
+    if (buffer === undefined) return;
+    buffer[0] = ARRAY_16;
+    buffer[1] = this.#count >> 8;
+    buffer[2] = this.#count & 0xff;
+    this.#closed.push(buffer.subarray(0, this.#sizeBytes));
+    this.#buffer = undefined;
     this.#sizeBytes = HEADER_BYTES;
+    this.#count = 0;
   }
 }
 

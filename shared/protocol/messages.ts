@@ -42,11 +42,11 @@ const attempt = { taskId: shortText, token: count };
 /** `beside`: not in the frame; msgpack of one of the other forms, at the attempt's own address. */
 const besideSchema = z.object({ kind: z.literal("beside"), sizeBytes: bytes });
 
-export const payloadSchema = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("tensors"), tensors: z.array(tensorSchema) }),
-  /** A picture as a file; the model's manifest says how it becomes a tensor. */
-  z.object({ kind: z.literal("image"), image: bytesSchema }),
-]);
+const tensorsSchema = z.object({ kind: z.literal("tensors"), tensors: z.array(tensorSchema) });
+/** A picture as a file; the model's manifest says how it becomes a tensor. */
+const imageSchema = z.object({ kind: z.literal("image"), image: bytesSchema });
+
+export const payloadSchema = z.discriminatedUnion("kind", [tensorsSchema, imageSchema]);
 /** The input of a task. */
 export type TaskInput = z.infer<typeof payloadSchema>;
 
@@ -119,7 +119,7 @@ export const acceptedSchema = z.object({ type: z.literal("accepted"), ...attempt
 export const resultSchema = z.object({
   type: z.literal("result"),
   ...attempt,
-  output: z.union([outputSchema, besideSchema]),
+  output: z.discriminatedUnion("kind", [outputSchema, besideSchema]),
   timings: attemptTimingsSchema,
   provider: shortText,
 });
@@ -163,7 +163,7 @@ export const taskSchema = z.object({
   model: modelNameAndVersion,
   /** Time left until the deadline; absent when there is none. */
   budgetMs: milliseconds.optional(),
-  input: z.union([payloadSchema, besideSchema]),
+  input: z.discriminatedUnion("kind", [tensorsSchema, imageSchema, besideSchema]),
   /** Names of the outputs to return; absent: all. */
   outputs: z.array(z.string()).optional(),
 });

@@ -46,14 +46,13 @@ describe("an agent", () => {
     assert.ok(hello.hardware.cpu.cores >= 1);
   });
 
-  test("fetches a model, runs tensors through it, and says when it begins", async () => {
+  test("fetches a model and runs tensors through it", async () => {
     const task = fakeTask(models.identity);
     rig.gateway.send(task);
     const { output, provider, timings } = await rig.gateway.result(task.token);
     assert.equal(provider, "cpu");
     assert.ok(timings.loadMs > 0);
     assert.deepEqual(output, { kind: "output", tensors: [floats("output", [1, 16], 1)] });
-    assert.ok(rig.gateway.all("accepted").some(({ token }) => token === task.token));
     const states = rig.gateway.all("model_state").filter(({ name }) => name === "identity");
     assert.deepEqual(
       states.map(({ state }) => state).filter((state) => state !== "downloading"),
