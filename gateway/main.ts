@@ -24,7 +24,7 @@ import { Counters } from "./metrics.ts";
 import { Catalogue } from "./models/catalogue.ts";
 import { Registry } from "./registry/registry.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
-import { MemoryTaskStore } from "./store/memory-task-store.ts";
+import { LmdbTaskStore } from "./store/lmdb-task-store.ts";
 import { TaskService } from "./tasks/task-service.ts";
 
 /** Longer than the longest wait that a client may ask for. */
@@ -33,6 +33,7 @@ const REQUEST_TIMEOUT_MS = 90_000;
 const RECONNECT_GRACE_MS = 1_000;
 const CLOSE_GRACE_MS = 5_000;
 const MAX_FINISHED_TASKS = 100_000;
+const MAX_FINISHED_AGE_MS = 7 * 24 * 3_600_000;
 
 export interface GatewayOptions {
   readonly home: Home;
@@ -64,17 +65,37 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
-/** @throws `port_in_use`, `certificate_invalid`, `config_invalid`, `strategy_unknown` */
+/**
+ * @throws `port_in_use`, `certificate_invalid`, `config_invalid`, `strategy_unknown`, `store_in_use`, `store_too_new`, `store_corrupt`, `store_full`,
+ * `store_failed`
+ */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const lifecycle = new Lifecycle(options.log);
+  try {
+    return await startParts(options, lifecycle);
+  } catch (error) {
+    // The store is locked by now and its sweep is running.
+    await lifecycle.close();
+    throw error;
+  }
+}
+
+async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promise<Gateway> {
   const { home, host, port, clock, log, maxBodyBytes } = options;
-  const lifecycle = new Lifecycle(log);
   const balancer = new Balancer(options.strategy);
   const certificates = await ensureCertificates({ dir: home.certs, hosts: [...options.hosts, host], clock });
   const keys = await KeyRing.open(home.keysFile, clock);
   const catalogue = await Catalogue.open(home.models, clock);
   const counters = new Counters();
   const uploads = new Uploads();
-  const store = new MemoryTaskStore({ maxFinished: MAX_FINISHED_TASKS });
+  const store = await LmdbTaskStore.open({
+    path: home.tasksFile,
+    clock,
+    log,
+    maxFinished: MAX_FINISHED_TASKS,
+    maxFinishedAgeMs: MAX_FINISHED_AGE_MS,
+  });
+  lifecycle.add("store", () => store.close());
 
   // Three of the parts need each other: the registry reports lost work, the scheduler ends of tasks.
   const registry = new Registry({
@@ -90,6 +111,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     balancer,
     counters,
     maxQueueSize: options.maxQueueSize,
+    firstToken: store.firstToken,
     onSettled: (task) => tasks.settled(task),
   });
   const tasks: TaskService = new TaskService({ clock, log, store, scheduler });
@@ -105,9 +127,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     heartbeatIntervalMs,
     heartbeatTimeoutMs,
   });
-  lifecycle.add("store", () => store.close());
   lifecycle.add("scheduler", () => scheduler.close());
   lifecycle.add("registry", () => registry.close());
+
+  tasks.restore();
 
   const endpoints = [
     ...healthEndpoints(registry),

@@ -48,6 +48,8 @@ export const ERROR_CATALOGUE = {
   // What the system cannot do now
   queue_full: entry(503, true, "The queue is full."),
   gateway_draining: entry(503, true, "The gateway is shutting down."),
+  store_full: entry(503, true, "There is no room left to store tasks."),
+  store_failed: entry(503, true, "The store of tasks cannot be written."),
   // How a task can end
   task_cancelled: entry(499, false, "The task was cancelled."),
   deadline_exceeded: entry(504, false, "The deadline passed before there was a result."),
@@ -68,6 +70,9 @@ export const ERROR_CATALOGUE = {
   config_invalid: entry(400, false, "The configuration is not valid."),
   port_in_use: entry(500, false, "The port is in use."),
   certificate_invalid: entry(500, false, "The certificate does not match."),
+  store_in_use: entry(500, false, "The store of tasks is in use by another gateway."),
+  store_too_new: entry(500, false, "The store of tasks was written by a newer version."),
+  store_corrupt: entry(500, false, "A stored record is damaged."),
   gateway_unreachable: entry(503, true, "The gateway cannot be reached."),
   protocol_unsupported: entry(426, false, "Gateway and agent share no version of the protocol."),
   worker_id_in_use: entry(409, true, "Another live agent has this worker id."),

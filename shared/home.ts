@@ -12,6 +12,8 @@ export interface Home {
   readonly keysFile: string;
   /** Gateway: catalogue and blobs. */
   readonly models: string;
+  /** Gateway: tasks. */
+  readonly tasksFile: string;
   /** Agent: identity, credential and model cache. */
   readonly worker: string;
   /** Command line: address, CA and key used when none is given. */
@@ -28,6 +30,7 @@ export function openHome(env: Readonly<Record<string, string | undefined>>): Hom
     certs: join(root, "certs"),
     keysFile: join(root, "keys.json"),
     models: join(root, "models"),
+    tasksFile: join(root, "tasks.mdb"),
     worker: join(root, "worker"),
     profileFile: join(root, "profile.json"),
     configFile: join(root, "config.yaml"),

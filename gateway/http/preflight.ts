@@ -2,8 +2,12 @@
 
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { asLegacyGpuError, fail, type LegacyGpuError } from "@legacygpu/shared/errors";
+
+/** One cannot connect to "any address", but to the machine itself. */
+const ANY_ADDRESS: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
+const CONNECT_LIMIT_MS = 1000;
 
 interface CertificateFiles {
   readonly keyFile: string;
@@ -34,10 +38,45 @@ function parse<Parsed>(file: string, what: string, parsePem: (pem: Buffer) => Pa
   }
 }
 
+/**
+ * Refuses a port that somebody listens on.
+ *
+ * The server library has two ways to listen: one shares a port with whoever has it already, so that each gets half of the connections; the
+ * other cannot take a port back for a minute after a restart, until the system has forgotten the last connections of the process before.
+ * With this check before it, the first way is safe. Two processes that start in the same moment can still slip through.
+ *
+ * @throws `port_in_use`
+ */
+export async function refuseTakenPort(host: string, port: number): Promise<void> {
+  if (port !== 0 && (await isAnswered(host, port))) throw portInUse(host, port);
+}
+
+function isAnswered(host: string, port: number): Promise<boolean> {
+  const target = ANY_ADDRESS[host] ?? host;
+  return new Promise((resolve) => {
+    const socket = connect({ host: target, port, timeout: CONNECT_LIMIT_MS });
+    const settle = (answered: boolean): void => {
+      socket.destroy();
+      resolve(answered);
+    };
+    socket.once("connect", () => settle(true));
+    // It listens, but has no time to answer.
+    socket.once("timeout", () => settle(ANY_ADDRESS[host] !== undefined || isLoopback(host)));
+    socket.once("error", () => settle(false));
+  });
+}
+
+const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || host.startsWith("127.");
+
 /** Tries the same with the standard library, which says what is wrong. */
 export async function explainListenFailure(host: string, port: number): Promise<LegacyGpuError> {
   const cause = await probe(host, port);
-  switch (cause?.code) {
+  return cause === undefined ? portInUse(host, port) : explain(cause, host, port);
+}
+
+function explain(cause: NodeJS.ErrnoException, host: string, port: number): LegacyGpuError {
+  switch (cause.code) {
     case "EADDRINUSE":
       return portInUse(host, port, cause);
     case "EACCES":
@@ -46,15 +85,12 @@ export async function explainListenFailure(host: string, port: number): Promise<
     case "ENOTFOUND":
     case "EAI_AGAIN":
       return fail("config_invalid", `${host} is not an address of this machine.`, { host, port }, cause);
-    case undefined:
-      // It was taken a moment ago.
-      return portInUse(host, port, cause);
     default:
-      return fail("internal", `Cannot listen on ${host}:${port}: ${cause?.message}`, { host, port }, cause);
+      return fail("internal", `Cannot listen on ${host}:${port}: ${cause.message}`, { host, port }, cause);
   }
 }
 
-function portInUse(host: string, port: number, cause: unknown): LegacyGpuError {
+function portInUse(host: string, port: number, cause?: unknown): LegacyGpuError {
   const message = `Port ${port} on ${host} is in use. Stop the program that uses it, or choose another port.`;
   return fail("port_in_use", message, { host, port }, cause);
 }

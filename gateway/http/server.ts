@@ -49,7 +49,7 @@ import type {
 import { checkHandshake } from "./handshake.ts";
 import { type CompiledRoute, type ExchangeHost, HttpExchange } from "./http-exchange.ts";
 import { Outbox } from "./outbox.ts";
-import { checkCertificate, explainListenFailure } from "./preflight.ts";
+import { checkCertificate, explainListenFailure, refuseTakenPort } from "./preflight.ts";
 import { answerUnrouted, paramNamesOf, registrars, spellings } from "./routing.ts";
 import { GatewaySocket, MAX_BUFFERED_BYTES, type SocketHost } from "./socket.ts";
 
@@ -62,9 +62,6 @@ const TLS12_CIPHERS = [
   "ECDHE-ECDSA-CHACHA20-POLY1305",
   "ECDHE-RSA-CHACHA20-POLY1305",
 ].join(":");
-
-/** Two processes on one port would each get half of the connections. */
-const LISTEN_EXCLUSIVE_PORT = 1;
 
 /** A refused client may go on sending for this long. */
 const LINGER_MS = 10_000;
@@ -79,12 +76,15 @@ const SOCKET_IDLE_SECONDS = 120;
 export async function listen(options: HttpServerOptions): Promise<HttpServer> {
   const app = createApp(options.tls);
   const server = new UwsServer(app, options);
-  const listener = listenExclusively(app, options.host, options.port);
-  if (listener === undefined) {
+  try {
+    await refuseTakenPort(options.host, options.port);
+    const listener = listenOn(app, options.host, options.port);
+    if (listener === undefined) throw await explainListenFailure(options.host, options.port);
+    server.start(listener);
+  } catch (error) {
     app.close();
-    throw await explainListenFailure(options.host, options.port);
+    throw error;
   }
-  server.start(listener);
   return server;
 }
 
@@ -94,18 +94,10 @@ function createApp(tls: HttpServerOptions["tls"]): TemplatedApp {
   return SSLApp({ key_file_name: tls.keyFile, cert_file_name: tls.certFile, ssl_ciphers: TLS12_CIPHERS });
 }
 
-/** The library calls back before it returns; this form of `listen` is missing in its types. */
-function listenExclusively(app: TemplatedApp, host: string, port: number): us_listen_socket | undefined {
-  const untyped = app as unknown as {
-    listen(
-      host: string,
-      port: number,
-      flags: number,
-      listening: (socket: us_listen_socket | false) => void,
-    ): void;
-  };
+/** The library calls back before it returns; undefined when it failed, and it does not say why. */
+function listenOn(app: TemplatedApp, host: string, port: number): us_listen_socket | undefined {
   let listener: us_listen_socket | undefined;
-  untyped.listen(host, port, LISTEN_EXCLUSIVE_PORT, (socket) => {
+  app.listen(host, port, (socket) => {
     if (socket !== false) listener = socket;
   });
   return listener;

@@ -37,6 +37,8 @@ export interface SchedulerOptions {
   readonly balancer: Balancer;
   readonly counters: Counters;
   readonly maxQueueSize: number;
+  /** Above every token of earlier starts: an agent that survived the last one must not hold a live-looking one. Default: by the clock. */
+  readonly firstToken?: number;
   /** The task has reached a final state. */
   readonly onSettled: (task: TaskRecord) => void;
 }
@@ -69,8 +71,7 @@ export class Scheduler {
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
-    // Above every token of an earlier start, so that an agent which survived this gateway cannot hold a live-looking one.
-    this.#lastToken = options.clock.now() * 1000;
+    this.#lastToken = options.firstToken ?? options.clock.now() * 1000;
   }
 
   get pendingCount(): number {
@@ -81,35 +82,30 @@ export class Scheduler {
     return this.#running;
   }
 
-  /** @throws `queue_full` */
+  /** Whoever submits has asked {@link assertRoom} before: a task that is stored by now cannot be refused any more. */
   submit(task: TaskRecord): void {
-    this.assertRoom();
-    const entry: Entry = {
-      task,
-      queuedAtMs: 0,
-      ticket: undefined,
-      attempt: undefined,
-      deadline: undefined,
-      triedWorkerIds: new Set(),
-      lastError: undefined,
-    };
-    this.#entries.set(task.id, entry);
-    if (task.deadlineAtMs !== undefined) {
-      const leftMs = Math.max(0, task.deadlineAtMs - this.#options.clock.now());
-      entry.deadline = this.#options.clock.after(leftMs, () => this.#deadlinePassed(entry));
-    }
-    this.#enqueue(entry, "back");
+    this.#enqueue(this.#enter(task), "back");
     this.dispatch();
   }
 
-  /** @throws `queue_full` */
-  assertRoom(): void {
+  /**
+   * Takes up a task that an earlier start of this gateway accepted; it goes before everything of its class. Called for the newest first, before
+   * the first worker comes, so that the oldest is the first. A deadline that passed meanwhile ends it.
+   */
+  restore(task: TaskRecord): void {
+    const nowMs = this.#options.clock.now();
+    if (task.state === "RUNNING") transition(task, "PENDING", nowMs);
+    const entry = this.#enter(task);
+    this.#enqueue(entry, "front");
+    if (task.deadlineAtMs !== undefined && task.deadlineAtMs <= nowMs) this.#deadlinePassed(entry);
+  }
+
+  /** @param arriving tasks that have been let in and are not submitted yet. @throws `queue_full` */
+  assertRoom(arriving = 0): void {
     const limit = this.#options.maxQueueSize;
-    if (this.pendingCount < limit) return;
-    throw fail("queue_full", `${this.pendingCount} tasks are waiting; the limit is ${limit}.`, {
-      pending: this.pendingCount,
-      limit,
-    });
+    const pending = this.pendingCount + arriving;
+    if (pending < limit) return;
+    throw fail("queue_full", `${pending} tasks are waiting; the limit is ${limit}.`, { pending, limit });
   }
 
   /** @returns false when the task has already ended. */
@@ -215,6 +211,24 @@ export class Scheduler {
   #pick(entry: Entry): Worker | undefined {
     const { registry, balancer, clock } = this.#options;
     return pickWorker(registry.all, balancer, entry.task.model, entry.triedWorkerIds, clock.now());
+  }
+
+  #enter(task: TaskRecord): Entry {
+    const entry: Entry = {
+      task,
+      queuedAtMs: 0,
+      ticket: undefined,
+      attempt: undefined,
+      deadline: undefined,
+      triedWorkerIds: new Set(),
+      lastError: undefined,
+    };
+    this.#entries.set(task.id, entry);
+    if (task.deadlineAtMs !== undefined) {
+      const leftMs = Math.max(0, task.deadlineAtMs - this.#options.clock.now());
+      entry.deadline = this.#options.clock.after(leftMs, () => this.#deadlinePassed(entry));
+    }
+    return entry;
   }
 
   #enqueue(entry: Entry, end: "front" | "back"): void {

@@ -46,6 +46,10 @@ export class MemoryTaskStore implements TaskStore {
     return found;
   }
 
+  unfinished(): TaskRecord[] {
+    return [...this.#tasks.values()].filter(({ id }) => !this.#finished.has(id));
+  }
+
   async close(): Promise<void> {
     this.#tasks.clear();
     this.#finished.clear();

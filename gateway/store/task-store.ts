@@ -2,7 +2,8 @@
  * Where accepted tasks live. Consumers see only this port.
  *
  * The contract: when `insert` or `update` has resolved, the record survives whatever the implementation promises to survive; `get` and
- * `list` see it at once.
+ * `list` see it at once. Until a task has ended the store answers with the record that it was given, so that what is shown is how it stands now.
+ * Finished tasks are forgotten, oldest first, when they are too many or too old. `test/store` holds every implementation to this.
  */
 
 import type { TaskId } from "@legacygpu/shared/ids";
@@ -20,11 +21,14 @@ export interface TaskQuery {
 }
 
 export interface TaskStore {
+  /** @throws `store_full`, `store_failed`: then nothing was stored. */
   insert(task: TaskRecord): Promise<void>;
-  /** Records the present state of a task that was inserted. */
+  /** Records the end of a task that was inserted; other states are not kept. @throws `store_full`, `store_failed` */
   update(task: TaskRecord): Promise<void>;
   get(id: TaskId): Promise<TaskRecord | undefined>;
   /** Newest first. */
   list(query: TaskQuery): Promise<TaskRecord[]>;
+  /** Every task whose end is not recorded, oldest first: what a gateway goes on with after a restart. */
+  unfinished(): TaskRecord[];
   close(): Promise<void>;
 }

