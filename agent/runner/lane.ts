@@ -47,6 +47,8 @@ export type LaneState = "starting" | "up" | "killing" | "resting" | "closed";
 
 const RESTART = { baseMs: 200, capMs: 10_000 };
 const LOAD_LIMIT_MS = 300_000;
+/** One that was withdrawn is skipped at once, unless it had begun before word of that arrived; then nobody wants what it computes. */
+const WITHDRAWN_LIMIT_MS = 500;
 
 export class Lane {
   readonly #options: LaneOptions;
@@ -190,7 +192,8 @@ export class Lane {
   }
 
   #limitOf(head: Run | Load): number {
-    return head.kind === "load" ? LOAD_LIMIT_MS : this.#options.executionLimitMs;
+    if (head.kind === "load") return LOAD_LIMIT_MS;
+    return head.ticket.state === "settled" ? WITHDRAWN_LIMIT_MS : this.#options.executionLimitMs;
   }
 
   #onLimit(): void {

@@ -225,6 +225,24 @@ describe("the supervisor", () => {
     assert.deepEqual([running.heard, handed.heard, waiting.heard], [["started"], [], []]);
   });
 
+  test("stop: a handed job that had begun before it could be skipped is killed; what is behind it runs", async () => {
+    const { submit, last, clock, supervisor, processes } = rig();
+    last().ready();
+    const [first, begun, behind] = [submit(), submit(), submit()];
+    last().answer();
+    supervisor.stop(begun.ticket, 0);
+    assert.equal(last().commands.at(-1)?.type, "skip");
+    last().answer();
+    assert.deepEqual(first.heard, ["started", "done"]);
+    // The process computes it all the same, and says nothing.
+    clock.advance(500);
+    await settled();
+    assert.equal(processes.length, 2);
+    last().ready();
+    for (let i = 0; i < 2; i += 1) last().answer();
+    assert.deepEqual([begun.heard, behind.heard], [[], ["started", "done"]]);
+  });
+
   test("a cancelled job that ends within its grace costs nobody anything", async () => {
     const { submit, last, clock, supervisor, processes } = rig();
     last().ready();
