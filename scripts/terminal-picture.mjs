@@ -8,7 +8,7 @@ const LINE_PX = 20;
 const CHAR_PX = FONT_PX * 0.602;
 const MARGIN_PX = 20;
 const BAR_PX = 34;
-const MAX_CHARS = 110;
+const MAX_CHARS = 120;
 
 const COLOURS = { text: "#d8dee9", dim: "#7b8496", prompt: "#a3be8c", result: "#ebcb8b" };
 

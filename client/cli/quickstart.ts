@@ -13,7 +13,7 @@ import type { Context } from "./context.ts";
 import { EXIT } from "./exit-codes.ts";
 import type { Standalone } from "./standalone.ts";
 import { durationText, facts } from "./table.ts";
-import { legsText, taskText } from "./task-text.ts";
+import { taskText } from "./task-text.ts";
 
 export interface QuickstartFlags {
   readonly modelDir: string;
@@ -143,7 +143,7 @@ function conclude(context: Context, { task, expected, timer, standalone }: Outco
   };
   context.print(
     document,
-    () => `\n${taskText(task)}\n${timer.text(task)}\n${howToGoOn(context, url, firstStart?.adminKey)}`,
+    () => `\n${taskText(task)}\n${timer.text()}\n${howToGoOn(context, url, firstStart?.adminKey)}`,
   );
   if (isRight) return EXIT.ok;
   context.io.stderr.write(
@@ -189,9 +189,7 @@ class StepTimer {
     }
   }
 
-  text({ timings_ms }: TaskJson): string {
-    const steps = Object.entries(this.stepsMs).map(([name, ms]) => [name, durationText(ms)] as const);
-    const legs = timings_ms === null ? undefined : legsText(timings_ms);
-    return facts([...steps, ["  of which in the system", legs]]);
+  text(): string {
+    return facts(Object.entries(this.stepsMs).map(([name, ms]) => [name, durationText(ms)] as const));
   }
 }

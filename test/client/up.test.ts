@@ -215,7 +215,7 @@ test("quickstart --once: a free port if 8000 is taken, the prediction, the legs,
   assert.match(run.err(), /Port 8000 is taken; using a free one\./);
   assert.match(run.out(), /LABEL {3}SCORE\n7 {6}99\.1 %/);
   assert.match(run.out(), /push the model +\d/);
-  assert.match(run.out(), /of which in the system +9\.8 ms = queue/);
+  assert.match(run.out(), /time +9\.8 ms = queue/);
   assert.match(run.out(), /npx legacygpu task submit --model digits --input my\.png --wait/);
   assert.equal(parts.events.at(-1), "gateway closed");
 });
