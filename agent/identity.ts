@@ -1,11 +1,9 @@
 /** Who this machine is: a worker id that stays the same from start to start. */
 
 import { randomBytes } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { fail } from "@legacygpu/shared/errors";
-import { writeFileAtomic } from "@legacygpu/shared/files";
+import { readJsonFile, writeFileAtomic } from "@legacygpu/shared/files";
 import { z } from "zod";
 
 const fileSchema = z.strictObject({ workerId: z.string().min(1).max(128) });
@@ -24,22 +22,11 @@ export function newInstanceId(): string {
 export async function workerIdentity(stateDir: string, given: string | undefined): Promise<string> {
   if (given !== undefined) return given;
   const file = join(stateDir, "identity.json");
-  const stored = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return undefined;
-    throw error;
-  });
-  if (stored !== undefined) return parseIdentity(stored, file);
+  const stored = await readJsonFile(file, "worker's identity", fileSchema);
+  if (stored !== undefined) return stored.workerId;
   const workerId = `${hostPart()}-${suffix()}`;
   await writeFileAtomic(file, `${JSON.stringify({ workerId })}\n`);
   return workerId;
-}
-
-function parseIdentity(text: string, file: string): string {
-  try {
-    return fileSchema.parse(JSON.parse(text)).workerId;
-  } catch (error) {
-    throw fail("config_invalid", `${file} is damaged; delete it to get a new worker id.`, { file }, error);
-  }
 }
 
 /** The host's name, so that an operator recognises the machine. */

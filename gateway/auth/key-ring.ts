@@ -5,11 +5,10 @@
  */
 
 import { timingSafeEqual } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { type CreateKey, type KeyJson, SCOPES, type Scope } from "@legacygpu/shared/api/keys";
 import type { Clock } from "@legacygpu/shared/clock";
 import { fail } from "@legacygpu/shared/errors";
-import { writeFileAtomic } from "@legacygpu/shared/files";
+import { readJsonFile, writeFileAtomic } from "@legacygpu/shared/files";
 import { z } from "zod";
 import { type CredentialKind, credentialId, hashCredential, newCredential } from "./credential.ts";
 import type { Principal } from "./principal.ts";
@@ -56,7 +55,8 @@ export class KeyRing {
   /** @throws `config_invalid` when the file exists and cannot be understood: starting without keys would lock everyone out. */
   static async open(file: string, clock: Clock): Promise<KeyRing> {
     const ring = new KeyRing(file, clock);
-    for (const record of await readRecords(file)) ring.#remember(record);
+    const stored = await readJsonFile(file, "key file", fileSchema);
+    for (const record of stored?.keys ?? []) ring.#remember(record);
     return ring;
   }
 
@@ -133,26 +133,6 @@ export class KeyRing {
     };
     this.#writing = this.#writing.then(write, write);
     return this.#writing;
-  }
-}
-
-async function readRecords(file: string): Promise<KeyRecord[]> {
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
-  }
-  try {
-    return fileSchema.parse(JSON.parse(text)).keys;
-  } catch (error) {
-    throw fail(
-      "config_invalid",
-      `The key file ${file} is damaged; restore it from a backup or move it away.`,
-      { file },
-      error,
-    );
   }
 }
 

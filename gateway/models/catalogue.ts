@@ -1,11 +1,10 @@
 /** The models that can be asked for: name and version → file, manifest, tensor specs. Versions never change. */
 
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ModelJson } from "@legacygpu/shared/api/models";
 import type { Clock } from "@legacygpu/shared/clock";
 import { fail } from "@legacygpu/shared/errors";
-import { writeFileAtomic } from "@legacygpu/shared/files";
+import { readJsonFile, writeFileAtomic } from "@legacygpu/shared/files";
 import {
   type Digest,
   digestSchema,
@@ -61,7 +60,8 @@ export class Catalogue {
       join(folder, "index.json"),
       clock,
     );
-    for (const record of await readIndex(catalogue.#indexFile)) {
+    const index = await readJsonFile(catalogue.#indexFile, "model index", indexSchema);
+    for (const record of index?.models ?? []) {
       const manifest = manifestSchema.parse(
         JSON.parse((await catalogue.blobs.read(record.manifest)).toString("utf8")),
       );
@@ -180,24 +180,4 @@ function toModel(record: ModelRecord, manifest: Manifest): Model {
 
 function toRecord({ ref, inputs, outputs, createdAtMs }: Model): ModelRecord {
   return { ...ref, inputs: [...inputs], outputs: [...outputs], createdAtMs };
-}
-
-async function readIndex(file: string): Promise<ModelRecord[]> {
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
-  }
-  try {
-    return indexSchema.parse(JSON.parse(text)).models;
-  } catch (error) {
-    throw fail(
-      "config_invalid",
-      `The model index ${file} is damaged; restore it from a backup or move it away.`,
-      { file },
-      error,
-    );
-  }
 }
