@@ -8,8 +8,9 @@ import { toProblem } from "@legacygpu/shared/api/problem";
 import { asLegacyGpuError, fail } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
 import type { z } from "zod";
+import { authenticate } from "../auth/authenticate.ts";
 import type { KeyRing } from "../auth/key-ring.ts";
-import { authenticate, type Principal } from "../auth/principal.ts";
+import type { Principal } from "../auth/principal.ts";
 import type { BodyPolicy, Request, Response, Route } from "./exchange.ts";
 
 export interface Endpoint {

@@ -15,8 +15,9 @@ import {
   PROTOCOL_VERSION,
   SUBPROTOCOL,
 } from "@legacygpu/shared/protocol/version";
+import { authenticate } from "../auth/authenticate.ts";
 import type { KeyRing } from "../auth/key-ring.ts";
-import { authenticate, type Principal } from "../auth/principal.ts";
+import type { Principal } from "../auth/principal.ts";
 import type { Socket, SocketRoute } from "../http/exchange.ts";
 import type { Counters } from "../metrics.ts";
 import type { Registry } from "../registry/registry.ts";
