@@ -29,10 +29,10 @@ import {
 } from "@legacygpu/shared/api/tasks";
 import type { Clock, Random } from "@legacygpu/shared/clock";
 import { fail, fromWireError } from "@legacygpu/shared/errors";
+import { imageType } from "@legacygpu/shared/image-type";
 import type { Priority, StrategyName, TaskState } from "@legacygpu/shared/task";
 import { z } from "zod";
 import { type Fetch, platformFetch } from "./fetch-port.ts";
-import { imageType } from "./image-type.ts";
 import { type PushModel, pushModel } from "./push-model.ts";
 import { DEFAULT_RETRY, type RetryPolicy } from "./retry.ts";
 import { Transport } from "./transport.ts";

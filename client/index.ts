@@ -12,6 +12,7 @@ export type {
   TaskList,
 } from "@legacygpu/shared/api/tasks";
 export { type ErrorCode, LegacyGpuError } from "@legacygpu/shared/errors";
+export { imageType } from "@legacygpu/shared/image-type";
 export type { Manifest } from "@legacygpu/shared/manifest";
 export type { Priority, StrategyName, TaskState, WorkerState } from "@legacygpu/shared/task";
 export {
@@ -23,7 +24,6 @@ export {
   resultOf,
 } from "./client.ts";
 export type { Fetch, FetchRequest, FetchResponse } from "./fetch-port.ts";
-export { imageType } from "./image-type.ts";
 export { digestOf, type ModelFile, type PushModel } from "./push-model.ts";
 export type { RetryPolicy } from "./retry.ts";
 export type { WaitOptions } from "./wait.ts";

@@ -20,8 +20,6 @@ const BY_EXTENSION: Readonly<Record<string, string>> = {
   ".tif": "image/tiff",
   ".tiff": "image/tiff",
   ".avif": "image/avif",
-  ".heic": "image/heic",
-  ".bmp": "image/bmp",
   ".svg": "image/svg+xml",
 };
 

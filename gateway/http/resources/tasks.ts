@@ -7,6 +7,7 @@ import {
   prioritySchema,
 } from "@legacygpu/shared/api/tasks";
 import { fail } from "@legacygpu/shared/errors";
+import { imageType } from "@legacygpu/shared/image-type";
 import { modelNameSchema, modelVersionSchema } from "@legacygpu/shared/manifest";
 import type { TaskInput } from "@legacygpu/shared/protocol/messages";
 import { isFinal } from "@legacygpu/shared/task";
@@ -133,7 +134,8 @@ function imageInput(image: Buffer, { ref, manifest }: Model, path: string): Task
       },
     );
   }
-  if (!looksLikePicture(image)) {
+  // A cheap refusal here spares a task that would fail there.
+  if (imageType(image) === undefined) {
     throw fail(
       "image_invalid",
       `${path}: this is no picture that can be decoded (JPEG, PNG, WebP, GIF, TIFF, AVIF or SVG).`,
@@ -143,21 +145,6 @@ function imageInput(image: Buffer, { ref, manifest }: Model, path: string): Task
     );
   }
   return { kind: "image", image };
-}
-
-/** The first bytes of the formats that workers decode: a cheap refusal here spares a task that would fail there. */
-function looksLikePicture(bytes: Buffer): boolean {
-  const text = (start: number, end: number): string => bytes.toString("latin1", start, end);
-  return (
-    text(0, 3) === "\xff\xd8\xff" ||
-    text(0, 8) === "\x89PNG\r\n\x1a\n" ||
-    (text(0, 4) === "RIFF" && text(8, 12) === "WEBP") ||
-    text(0, 4) === "GIF8" ||
-    text(0, 4) === "II*\0" ||
-    text(0, 4) === "MM\0*" ||
-    text(4, 8) === "ftyp" ||
-    text(0, 256).trimStart().startsWith("<")
-  );
 }
 
 function mediaType(request: Request): string {
