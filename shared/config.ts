@@ -11,16 +11,26 @@ import type { GivenConfig, LOG_LEVELS } from "./config/schema.ts";
 import { fail } from "./errors.ts";
 import type { StrategyName } from "./task.ts";
 
+const GIB = 1024 ** 3;
+
 export interface Config {
   readonly coordinator: {
     /** Default LEAST_LOADED. */
     readonly balancingStrategy: StrategyName;
-    /** Tasks that may wait. Default 100 000. */
+    /** Unfinished tasks. Default 100 000. */
     readonly maxQueueSize: number;
+    /** Of one key. Default half of all. */
+    readonly maxQueueSizePerKey: number;
+    /** Inputs of unfinished tasks. Default 16 GiB. */
+    readonly maxQueueBytes: number;
+    /** Of one key. Default half of all. */
+    readonly maxQueueBytesPerKey: number;
     /** Default 5 s. */
     readonly heartbeatIntervalMs: number;
     /** Default 15 s, or three intervals if that is longer. */
     readonly heartbeatTimeoutMs: number;
+    /** How long the work of a site that is cut off, or of an earlier start of the gateway, is kept for its workers. Default as the timeout. */
+    readonly leaseMs: number;
   };
   readonly worker: {
     /** `wss://HOST:PORT`. */
@@ -41,6 +51,17 @@ export interface Config {
     /** Default 64 MiB. */
     readonly maxBodyBytes: number;
   };
+  /** How much of finished tasks is kept. */
+  readonly storage: {
+    /** Default 1 000 000. */
+    readonly maxFinishedTasks: number;
+    /** Default 30 days. */
+    readonly maxFinishedAgeMs: number;
+    /** Results, and inputs of failed tasks. Default 16 GiB. */
+    readonly maxFinishedBytes: number;
+  };
+  /** Private networks that webhooks may go to, as CIDR. Default none. */
+  readonly webhooks: { readonly allowedNetworks: readonly string[] };
   /** Absent: the command decides (servers say "info", what runs in a person's terminal "warn"). */
   readonly log: { readonly level: (typeof LOG_LEVELS)[number] | undefined };
 }
@@ -82,11 +103,14 @@ function merge(below: GivenConfig, above: GivenConfig): GivenConfig {
     coordinator: { ...below.coordinator, ...above.coordinator },
     worker: { ...below.worker, ...above.worker },
     api: { ...below.api, ...above.api },
+    storage: { ...below.storage, ...above.storage },
+    webhooks: { ...below.webhooks, ...above.webhooks },
     log: { ...below.log, ...above.log },
   };
 }
 
-function compile({ coordinator = {}, worker = {}, api = {}, log = {} }: GivenConfig): Config {
+function compile(given: GivenConfig): Config {
+  const { coordinator = {}, worker = {}, api = {}, storage = {}, webhooks = {}, log = {} } = given;
   const heartbeatIntervalMs = coordinator.heartbeat_interval ?? 5000;
   const heartbeatTimeoutMs = coordinator.heartbeat_timeout ?? Math.max(15_000, 3 * heartbeatIntervalMs);
   if (heartbeatTimeoutMs <= heartbeatIntervalMs) {
@@ -96,12 +120,18 @@ function compile({ coordinator = {}, worker = {}, api = {}, log = {} }: GivenCon
       { heartbeatIntervalMs, heartbeatTimeoutMs },
     );
   }
+  const maxQueueSize = coordinator.max_queue_size ?? 100_000;
+  const maxQueueBytes = coordinator.max_queue_bytes ?? 16 * GIB;
   return {
     coordinator: {
       balancingStrategy: coordinator.balancing_strategy ?? "LEAST_LOADED",
-      maxQueueSize: coordinator.max_queue_size ?? 100_000,
+      maxQueueSize,
+      maxQueueSizePerKey: coordinator.max_queue_size_per_key ?? Math.ceil(maxQueueSize / 2),
+      maxQueueBytes,
+      maxQueueBytesPerKey: coordinator.max_queue_bytes_per_key ?? Math.ceil(maxQueueBytes / 2),
       heartbeatIntervalMs,
       heartbeatTimeoutMs,
+      leaseMs: coordinator.lease ?? heartbeatTimeoutMs,
     },
     worker: {
       coordinatorAddress: worker.coordinator_address,
@@ -111,6 +141,12 @@ function compile({ coordinator = {}, worker = {}, api = {}, log = {} }: GivenCon
       maxConcurrentTasks: worker.max_concurrent_tasks,
     },
     api: { host: api.host, port: api.port ?? 8000, maxBodyBytes: api.max_body_bytes ?? 64 * 1024 ** 2 },
+    storage: {
+      maxFinishedTasks: storage.max_finished_tasks ?? 1_000_000,
+      maxFinishedAgeMs: storage.max_finished_age ?? 30 * 86_400_000,
+      maxFinishedBytes: storage.max_finished_bytes ?? 16 * GIB,
+    },
+    webhooks: { allowedNetworks: webhooks.allowed_networks ?? [] },
     log: { level: log.level },
   };
 }

@@ -14,6 +14,8 @@ export interface Home {
   readonly models: string;
   /** Gateway: tasks. */
   readonly tasksFile: string;
+  /** Gateway: large inputs that arrive in parts. */
+  readonly uploads: string;
   /** Agent: identity, credential and model cache. */
   readonly worker: string;
   /** Command line: address, CA and key used when none is given. */
@@ -31,6 +33,7 @@ export function openHome(env: Readonly<Record<string, string | undefined>>): Hom
     keysFile: join(root, "keys.json"),
     models: join(root, "models"),
     tasksFile: join(root, "tasks.mdb"),
+    uploads: join(root, "uploads"),
     worker: join(root, "worker"),
     profileFile: join(root, "profile.json"),
     configFile: join(root, "config.yaml"),

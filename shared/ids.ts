@@ -52,6 +52,14 @@ export class SortableIds {
   }
 }
 
+/** When an id was made, in milliseconds since the epoch. @param id 26 characters, with or without a prefix that ends in `_` */
+export function timeOfId(id: string): number {
+  const digits = id.slice(id.lastIndexOf("_") + 1, id.lastIndexOf("_") + 1 + TIME_CHARS);
+  let timeMs = 0;
+  for (const digit of digits) timeMs = timeMs * 32 + ALPHABET.indexOf(digit);
+  return timeMs;
+}
+
 function base32(value: number, length: number): string {
   let text = "";
   for (let rest = value, i = 0; i < length; i += 1) {

@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { modelNameSchema, modelVersionSchema } from "../manifest.ts";
-import { PRIORITIES, TASK_STATES } from "../task.ts";
+import { DURABILITIES, PRIORITIES, RETRY_CAUSES, TASK_STATES } from "../task.ts";
 import { DATATYPES } from "../tensor.ts";
 
 /** One tensor in JSON: `data` is row-major, flat or nested. */
@@ -53,26 +53,99 @@ export const prioritySchema = z.enum(PRIORITIES);
 /** At most a week. */
 export const deadlineMsSchema = z.int().min(1).max(604_800_000);
 
+/** A client may choose the id itself (`PUT /tasks/{id}`): a ULID in lower case, so that ids sort by age. */
+export const taskIdSchema = z
+  .string()
+  .regex(
+    /^task_[0-7][0-9a-hjkmnp-tv-z]{25}$/,
+    "expected `task_` and a ULID in lower case (26 characters of Crockford's base 32)",
+  );
+
 export const taskInputJsonSchema = z.union(
-  [z.strictObject({ image: z.base64() }), inferRequestSchema.pick({ inputs: true, outputs: true }).strict()],
-  { error: "either {image: base64} or {inputs: [tensor, …]}" },
+  [
+    z.strictObject({ image: z.base64() }),
+    z.strictObject({ upload: z.string().max(64) }),
+    inferRequestSchema.pick({ inputs: true, outputs: true }).strict(),
+  ],
+  { error: "either {image: base64}, {upload: id} or {inputs: [tensor, …]}" },
 );
 
-/** Body of `POST /tasks`. */
-export const createTaskSchema = z.strictObject({
+const shortText = z.string().min(1).max(64);
+const fewEntries = (entries: object): boolean => Object.keys(entries).length <= 16;
+const metadataSchema = z
+  .record(z.string().max(64), z.string().max(512))
+  .refine(fewEntries, "at most 16 entries");
+
+export const retryJsonSchema = z.strictObject({
+  /** Attempts that a worker began, or that failed. */
+  max_attempts: z.int().min(1).max(20).optional(),
+  /** Upper bound of the first wait; it doubles with every retry, and each wait is drawn between 0 and the bound. */
+  backoff_ms: z.int().min(0).max(60_000).optional(),
+  on: z.array(z.enum(RETRY_CAUSES)).max(RETRY_CAUSES.length).optional(),
+});
+
+export const placementJsonSchema = z.strictObject({
+  sites: z.array(shortText).min(1).max(64).optional(),
+  labels: z.record(shortText, z.string().max(64)).refine(fewEntries, "at most 16 entries").optional(),
+  providers: z.array(shortText).min(1).max(16).optional(),
+  min_vram_mb: z.int().min(1).max(10_000_000).optional(),
+});
+
+export const WEBHOOK_EVENT_NAMES = ["started", "completed"] as const;
+export const taskWebhookSchema = z.union(
+  [
+    z.strictObject({
+      url: z.url().max(2000),
+      events: z.array(z.enum(WEBHOOK_EVENT_NAMES)).min(1).optional(),
+    }),
+    z.strictObject({
+      endpoint: z.string().max(64),
+      events: z.array(z.enum(WEBHOOK_EVENT_NAMES)).min(1).optional(),
+    }),
+  ],
+  { error: "either {url} or {endpoint: id of a registered one}, each with optional `events`" },
+);
+
+/** What single tasks and batches have in common. */
+const taskOptionsSchema = z.strictObject({
   model: modelNameSchema,
   /** Absent: the newest version. */
   version: modelVersionSchema.optional(),
-  input: taskInputJsonSchema,
   priority: prioritySchema.default("NORMAL"),
   /** From now to the final answer. Absent: no deadline. */
   deadline_ms: deadlineMsSchema.optional(),
-  metadata: z
-    .record(z.string().max(64), z.string().max(512))
-    .refine((entries) => Object.keys(entries).length <= 16, "at most 16 entries")
-    .optional(),
+  /** How long the model may compute, at most an hour. Absent: the worker's own limit. */
+  execution_timeout_ms: z.int().min(1).max(3_600_000).optional(),
+  /** How long the result is kept, at most a week. Absent: a day. */
+  result_ttl_s: z.int().min(1).max(604_800).optional(),
+  retry: retryJsonSchema.optional(),
+  placement: placementJsonSchema.optional(),
+  webhook: taskWebhookSchema.optional(),
+  metadata: metadataSchema.optional(),
+  tags: z.array(shortText).max(16).optional(),
+  durability: z.enum(DURABILITIES).default("flushed"),
 });
+
+/** Body of `POST /tasks` and `PUT /tasks/{id}`. */
+export const createTaskSchema = taskOptionsSchema.extend({ input: taskInputJsonSchema });
 export type CreateTask = z.input<typeof createTaskSchema>;
+export type TaskOptions = z.infer<typeof taskOptionsSchema>;
+
+export const batchItemSchema = z.strictObject({
+  input: taskInputJsonSchema,
+  /** The caller's own name for it, unique within the batch. */
+  external_reference: z.string().min(1).max(256).optional(),
+  metadata: metadataSchema.optional(),
+});
+export const MAX_BATCH_ITEMS = 10_000;
+const batchItems = z.array(batchItemSchema).min(1).max(MAX_BATCH_ITEMS);
+
+/** Body of `POST /batches`: everything but the inputs holds for all of them. */
+export const createBatchSchema = taskOptionsSchema.extend({ items: batchItems });
+export type CreateBatch = z.input<typeof createBatchSchema>;
+/** Body of `POST /batches/{id}/items`: more of the same. */
+export const addBatchItemsSchema = z.strictObject({ items: batchItems });
+export type AddBatchItems = z.input<typeof addBatchItemsSchema>;
 
 export const wireErrorJsonSchema = z.object({
   code: z.string(),
@@ -89,7 +162,9 @@ export const attemptJsonSchema = z.object({
   site: z.string(),
   started_at: timestamp,
   ended_at: timestamp.nullable(),
-  outcome: z.enum(["running", "completed", "failed", "worker_lost", "cancelled", "timed_out"]),
+  /** The fencing token. */
+  token: z.int(),
+  outcome: z.enum(["sent", "running", "completed", "failed", "worker_lost", "cancelled", "timed_out"]),
   error: wireErrorJsonSchema.optional(),
 });
 
@@ -114,33 +189,137 @@ export const taskJsonSchema = z.object({
   version: z.string(),
   status: z.enum(TASK_STATES),
   priority: prioritySchema,
+  durability: z.enum(DURABILITIES),
   /** Why a PENDING task is not running. */
   reason: z.string().optional(),
+  /** Only while it waits: how many go before it, at most, and when it will start, if that can be known. */
+  queue: z.object({ position: z.int(), eta_ms: z.number().optional() }).optional(),
+  /** Only while a worker prepares it. */
+  progress: z.object({ phase: z.string(), percent: z.number().optional() }).optional(),
   attempt: z.int(),
   max_attempts: z.int(),
   created_at: timestamp,
+  /** When it entered the queue last: at its creation, or when its owner asked for another try. */
+  queued_at: timestamp,
   started_at: timestamp.nullable(),
   completed_at: timestamp.nullable(),
   deadline_at: timestamp.nullable(),
+  /** When the result is removed. */
+  expires_at: timestamp.nullable(),
   attempts: z.array(attemptJsonSchema),
   timings_ms: timingsJsonSchema.nullable(),
   error: wireErrorJsonSchema.nullable(),
+  /** Null also in lists and when it is over a mebibyte: then it is at `urls.result`. */
   result: inferResponseSchema.nullable(),
-  urls: z.object({ self: z.string(), cancel: z.string() }),
+  result_bytes: z.int().nullable(),
+  /** Automatic retries have given it up; `POST …/retry` tries again. */
+  dead_letter: z.boolean(),
+  /** Input and output are gone: removed by the owner, or expired. */
+  data_removed: z.boolean(),
+  batch: z.object({ id: z.string(), index: z.int(), external_reference: z.string().optional() }).optional(),
+  urls: z.object({
+    self: z.string(),
+    result: z.string(),
+    events: z.string(),
+    cancel: z.string(),
+    retry: z.string(),
+  }),
   metadata: z.record(z.string(), z.string()),
+  tags: z.array(z.string()),
 });
 export type TaskJson = z.infer<typeof taskJsonSchema>;
 
 export const listTasksQuerySchema = z.strictObject({
   state: z.enum(TASK_STATES).optional(),
   model: modelNameSchema.optional(),
+  site: shortText.optional(),
+  tag: shortText.optional(),
+  batch: z.string().max(64).optional(),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
   /** `next_cursor` of the page before. */
   cursor: z.string().max(64).optional(),
 });
+
+/** Query of `GET /dead-letters`. */
+export const listDeadLettersQuerySchema = listTasksQuerySchema.omit({ state: true, batch: true });
 
 export const taskListSchema = z.object({
   tasks: z.array(taskJsonSchema),
   next_cursor: z.string().nullable(),
 });
 export type TaskList = z.infer<typeof taskListSchema>;
+
+/** Answer of `POST /dead-letters/retry` and `POST /dead-letters/purge`. */
+export const deadLetterCountSchema = z.object({ count: z.int() });
+
+export const batchJsonSchema = z.object({
+  id: z.string(),
+  object: z.literal("batch"),
+  model: z.string(),
+  version: z.string(),
+  created_at: timestamp,
+  /** COMPLETED when every task has ended, in whatever state. */
+  status: z.enum(["RUNNING", "COMPLETED"]),
+  counts: z.object({
+    total: z.int(),
+    pending: z.int(),
+    running: z.int(),
+    completed: z.int(),
+    failed: z.int(),
+    cancelled: z.int(),
+    timed_out: z.int(),
+  }),
+  urls: z.object({ self: z.string(), items: z.string(), results: z.string(), cancel: z.string() }),
+});
+export type BatchJson = z.infer<typeof batchJsonSchema>;
+
+/** One line of `GET /batches/{id}/results`, in the order of the items. */
+export const batchResultSchema = z.object({
+  index: z.int(),
+  external_reference: z.string().optional(),
+  task: z.string(),
+  status: z.enum(TASK_STATES),
+  result: inferResponseSchema.nullable(),
+  error: wireErrorJsonSchema.nullable(),
+});
+export type BatchResult = z.infer<typeof batchResultSchema>;
+
+/**
+ * Events of `GET /tasks/{id}/events`, in the order in which they can happen. `seq` rises by one with every event of a task, across restarts; an
+ * event without `seq` (progress) is not kept. `attempt_failed` also stands for an attempt whose worker was lost.
+ */
+export const TASK_EVENTS = [
+  "queued",
+  "assigned",
+  "started",
+  "progress",
+  "attempt_failed",
+  "completed",
+  "reset",
+] as const;
+export const taskEventSchema = z.object({
+  seq: z.int().optional(),
+  at: timestamp,
+  task: z.string(),
+  /** `assigned`, `started`, `attempt_failed` */
+  attempt: z.object({ n: z.int(), worker: z.string(), site: z.string(), token: z.int() }).optional(),
+  /** `attempt_failed` */
+  error: wireErrorJsonSchema.optional(),
+  progress: z.object({ phase: z.string(), percent: z.number().optional() }).optional(),
+  /** `completed` has the whole task as it ended, whichever its state; `reset` the task as it stands, when the events asked for are not known. */
+  snapshot: taskJsonSchema.optional(),
+});
+export type TaskEventJson = z.infer<typeof taskEventSchema>;
+
+/** `GET /models/{model}/queue` */
+export const modelQueueSchema = z.object({
+  model: z.string(),
+  is_paused: z.boolean(),
+  pending: z.int(),
+  running: z.int(),
+  oldest_age_ms: z.number().nullable(),
+  workers: z.object({ ready: z.int(), busy: z.int(), loading: z.int(), unable: z.int() }),
+  /** From submission to the end, of the latest completed tasks. */
+  delay_ms: z.object({ p50: z.number(), p95: z.number() }).nullable(),
+});
+export type ModelQueueJson = z.infer<typeof modelQueueSchema>;

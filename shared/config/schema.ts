@@ -3,6 +3,7 @@
  * uses `LEGACYGPU_SECTION_KEY`.
  */
 
+import { isIP } from "node:net";
 import { z } from "zod";
 import { STRATEGY_NAMES, type StrategyName } from "../task.ts";
 import { parseBindAddress, parseCoordinatorAddress } from "./address.ts";
@@ -49,6 +50,14 @@ const size = parsedBy(
   'a size: bytes, or like "64MiB" (1 KiB to 4 GiB)',
   within(parseSize, 1024, 4 * 1024 ** 3),
 );
+const storeSize = parsedBy(
+  'a size: bytes, or like "16GiB" (1 MiB to 1 PiB)',
+  within(parseSize, 1024 ** 2, 1024 ** 5),
+);
+const longDuration = parsedBy(
+  'a duration: a number of seconds, or like "12h", "30d" (a minute to ten years)',
+  within(parseDuration, 60_000, 3650 * DAY_MS),
+);
 const text = z.string({ error: "expected text" }).min(1, "must not be empty");
 const identifier = text.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
   error: "1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit",
@@ -94,6 +103,25 @@ const labels = z
     return z.NEVER;
   });
 
+/** Also `10.0.0.0/8,fd00::/8`, for the environment. */
+const networks = z
+  .union(
+    [z.array(z.string()), z.string().transform((given) => given.split(",").map((part) => part.trim()))],
+    {
+      error: "expected a list of networks like [10.0.0.0/8]",
+    },
+  )
+  .refine((given) => given.every(isNetwork), {
+    error: 'each network is an address and a prefix length, like "10.0.0.0/8" or "fd00::/8"',
+  });
+
+function isNetwork(given: string): boolean {
+  const [address = "", prefix = "", ...more] = given.split("/");
+  const version = isIP(address);
+  const isLength = /^\d{1,3}$/.test(prefix) && Number(prefix) <= (version === 6 ? 128 : 32);
+  return version !== 0 && isLength && more.length === 0;
+}
+
 /** One layer of configuration: every setting may be absent. Unknown keys are errors. */
 export const givenConfigSchema = z
   .strictObject({
@@ -102,6 +130,10 @@ export const givenConfigSchema = z
         bind_address: address(parseBindAddress),
         balancing_strategy: strategySchema,
         max_queue_size: count(1, 100_000_000),
+        max_queue_size_per_key: count(1, 100_000_000),
+        max_queue_bytes: storeSize,
+        max_queue_bytes_per_key: storeSize,
+        lease: duration,
         heartbeat_interval: duration,
         heartbeat_timeout: duration,
       })
@@ -116,6 +148,14 @@ export const givenConfigSchema = z
       })
       .partial(),
     api: z.strictObject({ host: text, port: count(0, 65_535), max_body_bytes: size }).partial(),
+    storage: z
+      .strictObject({
+        max_finished_tasks: count(1, 1_000_000_000),
+        max_finished_age: longDuration,
+        max_finished_bytes: storeSize,
+      })
+      .partial(),
+    webhooks: z.strictObject({ allowed_networks: networks }).partial(),
     log: z
       .strictObject({ level: z.enum(LOG_LEVELS, { error: `expected one of ${LOG_LEVELS.join(", ")}` }) })
       .partial(),

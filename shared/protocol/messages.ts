@@ -163,6 +163,8 @@ export const taskSchema = z.object({
   model: modelNameAndVersion,
   /** Time left until the deadline; absent when there is none. */
   budgetMs: milliseconds.optional(),
+  /** How long the model may compute; the worker's own limit holds when it is lower. Absent: that limit alone. */
+  executionLimitMs: milliseconds.optional(),
   input: z.discriminatedUnion("kind", [tensorsSchema, imageSchema, besideSchema]),
   /** Names of the outputs to return; absent: all. */
   outputs: z.array(z.string()).optional(),

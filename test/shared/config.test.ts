@@ -46,8 +46,12 @@ test("the defaults", async () => {
     coordinator: {
       balancingStrategy: "LEAST_LOADED",
       maxQueueSize: 100_000,
+      maxQueueSizePerKey: 50_000,
+      maxQueueBytes: 16 * 1024 ** 3,
+      maxQueueBytesPerKey: 8 * 1024 ** 3,
       heartbeatIntervalMs: 5000,
       heartbeatTimeoutMs: 15_000,
+      leaseMs: 15_000,
     },
     worker: {
       coordinatorAddress: undefined,
@@ -57,6 +61,12 @@ test("the defaults", async () => {
       maxConcurrentTasks: undefined,
     },
     api: { host: undefined, port: 8000, maxBodyBytes: 67_108_864 },
+    storage: {
+      maxFinishedTasks: 1_000_000,
+      maxFinishedAgeMs: 30 * 86_400_000,
+      maxFinishedBytes: 16 * 1024 ** 3,
+    },
+    webhooks: { allowedNetworks: [] },
     log: { level: undefined },
   } satisfies Config);
 });
@@ -78,8 +88,12 @@ coordinator:
   bind_address: "wss://0.0.0.0:9000"
   balancing_strategy: LATENCY_BASED
   max_queue_size: 10
+  max_queue_size_per_key: 3
+  max_queue_bytes: 2TiB
+  max_queue_bytes_per_key: 1GiB
   heartbeat_interval: 500ms
   heartbeat_timeout: 2m
+  lease: 30s
 worker:
   coordinator_address: gpu.example:8000
   worker_id: box-1
@@ -88,20 +102,30 @@ worker:
   max_concurrent_tasks: 4
 api:
   max_body_bytes: 1MiB
+storage:
+  max_finished_age: 7d
+webhooks:
+  allowed_networks: [10.0.0.0/8, "fd00::/8"]
 log:
   level: debug
 `;
   const config = await load({ yaml }).catch((error) => error);
   assert.match(String(config), /write wss:\/\/gpu.example:8000/, "an address without a scheme");
-  const { coordinator, worker, api, log } = await load({
+  const { coordinator, worker, api, storage, webhooks, log } = await load({
     yaml: yaml.replace("gpu.example", "wss://gpu.example"),
   });
   assert.deepEqual(coordinator, {
     balancingStrategy: "LATENCY",
     maxQueueSize: 10,
+    maxQueueSizePerKey: 3,
+    maxQueueBytes: 2 * 1024 ** 4,
+    maxQueueBytesPerKey: 1024 ** 3,
     heartbeatIntervalMs: 500,
     heartbeatTimeoutMs: 120_000,
+    leaseMs: 30_000,
   });
+  assert.equal(storage.maxFinishedAgeMs, 7 * 86_400_000);
+  assert.deepEqual(webhooks.allowedNetworks, ["10.0.0.0/8", "fd00::/8"]);
   assert.deepEqual(worker, {
     coordinatorAddress: "wss://gpu.example:8000",
     workerId: "box-1",
@@ -132,7 +156,10 @@ test("errors name file, line, column, and what would be right", async () => {
     ["api:\n  port: x\n", 'config.yaml:2:9: api.port: "x" is not a whole number from 0 to 65535'],
     ["api:\n  port: [1]\n", "config.yaml:2:3: api.port: expected a whole number from 0 to 65535"],
     ["api: 1\n", "config.yaml:1:1: api: expected a mapping with host, port, max_body_bytes"],
-    ["[1]\n", "config.yaml:1:1: the document: expected a mapping with coordinator, worker, api, log"],
+    [
+      "[1]\n",
+      "config.yaml:1:1: the document: expected a mapping with coordinator, worker, api, storage, webhooks, log",
+    ],
     [
       "coordinator:\n  balancing_strategy: RANDOM\n",
       'config.yaml:2:23: coordinator.balancing_strategy: "RANDOM" is no strategy. Choose one of ROUND_ROBIN, LEAST_LOADED, GPU_MATCH, LATENCY, ADAPTIVE',
@@ -152,6 +179,10 @@ test("errors name file, line, column, and what would be right", async () => {
     [
       "coordinator:\n  bind_address: tcp://0.0.0.0:5555\n",
       'config.yaml:2:17: coordinator.bind_address: "tcp://0.0.0.0:5555" cannot be used, everything is TLS on one port: write wss://0.0.0.0:5555',
+    ],
+    [
+      "webhooks:\n  allowed_networks: [10.0.0.0/99]\n",
+      'config.yaml:2:3: webhooks.allowed_networks: each network is an address and a prefix length, like "10.0.0.0/8" or "fd00::/8"',
     ],
     [
       "log:\n  level: loud\n",
@@ -221,6 +252,7 @@ test("durations, sizes and addresses", () => {
     ["500ms", 500],
     ["2 m", 120_000],
     ["1h", 3_600_000],
+    ["2d", 172_800_000],
     ["-1", undefined],
     ["", undefined],
     ["5 days", undefined],

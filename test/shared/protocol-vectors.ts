@@ -155,6 +155,19 @@ export const GATEWAY_VECTORS: readonly [name: string, message: GatewayMessage, h
     "dc000185a474797065a47461736ba67461736b4964a27431a5746f6b656e07a56d6f64656c82a46e616d65a16da776657273696f6ea131a5696e70757482a46b696e64a5696d616765a5696d616765c40489504e47",
   ],
   [
+    "task with an execution limit",
+    {
+      type: "task",
+      taskId: "t1",
+      token: 7,
+      model: { name: "m", version: "1" },
+      budgetMs: 1000,
+      executionLimitMs: 250,
+      input: { kind: "image", image: new Uint8Array([137, 80, 78, 71]) },
+    },
+    "dc000187a474797065a47461736ba67461736b4964a27431a5746f6b656e07a56d6f64656c82a46e616d65a16da776657273696f6ea131a86275646765744d73cd03e8b0657865637574696f6e4c696d69744d73ccfaa5696e70757482a46b696e64a5696d616765a5696d616765c40489504e47",
+  ],
+  [
     "task beside the link",
     {
       type: "task",
