@@ -5,7 +5,7 @@
 
 import type { Scope } from "@legacygpu/shared/api/keys";
 import { toProblem } from "@legacygpu/shared/api/problem";
-import { asLegacyGpuError, fail } from "@legacygpu/shared/errors";
+import { asLegacyGpuError, fail, type LegacyGpuError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
 import type { z } from "zod";
 import { authenticate } from "../auth/authenticate.ts";
@@ -24,7 +24,7 @@ export interface Endpoint {
 
 const NOBODY: Principal = { keyId: "", scopes: new Set() };
 
-/** Seconds that a client should wait before it tries again what was refused for lack of room. */
+/** Before a client tries again what was refused for lack of room, when the error does not say. */
 const RETRY_AFTER_SECONDS = 2;
 
 export function toRoute({ method, pattern, scope, body, handle }: Endpoint, keys: KeyRing): Route<Principal> {
@@ -57,11 +57,17 @@ export function errorResponse(log: Logger): (error: unknown, requestId: string) 
     }
     const headers: Record<string, string> = { "content-type": "application/problem+json" };
     if (known.status === 401) headers["www-authenticate"] = 'Bearer realm="legacygpu"';
-    if (known.status === 503) headers["retry-after"] = String(RETRY_AFTER_SECONDS);
+    if (known.status === 429 || known.status === 503)
+      headers["retry-after"] = String(retryAfterSeconds(known));
     // 499 is nobody's standard: the client that cancelled is gone or asked for it.
     const status = known.status === 499 ? 409 : known.status;
     return { status, headers, body: JSON.stringify({ ...toProblem(known, requestId), status }) };
   };
+}
+
+function retryAfterSeconds({ details }: LegacyGpuError): number {
+  const { retryAfterSeconds: asked } = details;
+  return typeof asked === "number" && Number.isSafeInteger(asked) && asked >= 1 ? asked : RETRY_AFTER_SECONDS;
 }
 
 /** @throws `request_malformed`, `request_invalid` with the path of each field that is wrong. */

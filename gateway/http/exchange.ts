@@ -35,13 +35,34 @@ export interface Request extends RequestHead {
 export interface Response {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string | Uint8Array | FileBody;
+  readonly body?: string | Uint8Array | FileBody | StreamBody;
 }
 
 /** A file sent with backpressure; the server closes the stream in every case. */
 export interface FileBody {
   readonly stream: ReadStream;
   readonly sizeBytes: number;
+}
+
+/**
+ * A body whose length nobody knows before, sent while it is made.
+ *
+ * - Chunks are asked for one after the other, and not while 64 KiB wait: who reads slowly is written for slowly. A client that takes
+ *   nothing for about ten seconds while something waits for it loses its connection.
+ * - What is ready at the same moment leaves together. The head leaves with the first chunk; no deadline applies to either.
+ * - The iterator's `return()` is called when the client hangs up, when the server closes and after an error, and without a
+ *   `next()` before it when the body is not wanted (HEAD). A generator that is waiting only notices when its wait is over.
+ * - An error before the first chunk is answered like one of the handler; a later one goes to `onFault` and cuts the connection, so
+ *   that the client can tell an incomplete body from a complete one.
+ */
+export interface StreamBody {
+  /** The bytes of a chunk must not change after it was handed over. */
+  readonly chunks: AsyncIterable<string | Uint8Array>;
+  /**
+   * `finish` (the default): the rest may take the grace time that all requests in flight have, then it is cut. `end`: the body is
+   * complete wherever it stops and is ended at once; for what would never end by itself.
+   */
+  readonly whenClosing?: "finish" | "end";
 }
 
 export type BodyPolicy =
@@ -131,8 +152,8 @@ export interface HttpServer {
   readonly host: string;
   readonly port: number;
   /**
-   * Stops accepting, answers what is in flight, then closes every connection; requests that are not finished
-   * after `graceMs` are cut.
+   * Stops accepting, ends the streams that have no end of their own, answers what is in flight, then closes every connection;
+   * requests that are not finished after `graceMs` are cut.
    */
   close(graceMs: number): Promise<void>;
 }

@@ -1,12 +1,10 @@
 /** Sends a file as fast as the client reads it, holding at most one chunk of it in memory. */
 
+import type { BodyHost, BodyProgress, BodySender } from "./body-sender.ts";
 import type { FileBody } from "./exchange.ts";
 import type { NativeResponse } from "./native.ts";
 
-/** `sent`: the response is complete. `failed`: it cannot be completed, cut the connection. */
-export type FileProgress = "waiting" | "sent" | "failed";
-
-export class FileSender {
+export class FileSender implements BodySender {
   readonly #native: NativeResponse;
   readonly #body: FileBody;
   /** The part of the last chunk that the socket did not take. */
@@ -14,27 +12,44 @@ export class FileSender {
   #source: "open" | "ended" | "failed" = "open";
   #sentBytes = 0;
 
-  /** `wake` is called when {@link pump} may get further. */
-  constructor(native: NativeResponse, body: FileBody, wake: () => void) {
+  constructor(native: NativeResponse, body: FileBody, host: BodyHost) {
     this.#native = native;
     this.#body = body;
-    body.stream.on("readable", wake);
+    body.stream.on("readable", () => host.wake());
     body.stream.once("end", () => {
       this.#source = "ended";
-      wake();
+      host.wake();
     });
     body.stream.once("error", () => {
       this.#source = "failed";
-      wake();
+      host.wake();
     });
     native.onWritable(() => {
-      wake();
+      host.wake();
       return true;
     });
   }
 
+  /** Its length is known, so the head can always leave. */
+  isReady(): boolean {
+    return true;
+  }
+
+  pump(): BodyProgress {
+    let progress: BodyProgress = "failed";
+    this.#native.cork(() => {
+      progress = this.#send();
+    });
+    return progress;
+  }
+
+  destroy(): void {
+    this.#rest = undefined;
+    this.#body.stream.destroy();
+  }
+
   /** Must run corked. */
-  pump(): FileProgress {
+  #send(): BodyProgress {
     if (this.#body.sizeBytes === 0) {
       this.#native.end();
       return "sent";
@@ -45,11 +60,6 @@ export class FileSender {
     }
     // A file that ends before its announced size cannot be completed any more.
     return this.#source === "open" ? "waiting" : "failed";
-  }
-
-  destroy(): void {
-    this.#rest = undefined;
-    this.#body.stream.destroy();
   }
 
   #take(): Buffer | undefined {

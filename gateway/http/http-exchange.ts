@@ -5,8 +5,8 @@
  * | ----------- | -------------------------------------------------------- | --------------------------------------------- |
  * | `receiving` | the body is arriving, the handler has not been called     | body complete, refusal, time-out              |
  * | `handling`  | the handler works; a `stream` body may still be arriving  | answer, refusal, time-out                     |
- * | `answered`  | the answer is decided and waits in the outbox             | flush                                         |
- * | `sending`   | a file is under way                                       | last byte, or the file fails                  |
+ * | `answered`  | it waits in the outbox, or for its stream to begin        | flush                                         |
+ * | `sending`   | a file or a stream is under way                           | last byte, or it fails                        |
  * | `lingering` | the client has its answer but still sends its body        | end of the body, too much of it, time-out     |
  * | `done`      | the answer is complete; the library has taken `native` back | never                                       |
  * | `gone`      | the client hung up before that; `native` is gone too      | never                                         |
@@ -17,21 +17,16 @@
  */
 
 import { asLegacyGpuError, fail } from "@legacygpu/shared/errors";
+import type { BodyHost, BodySender } from "./body-sender.ts";
 import type { Deadlines } from "./deadlines.ts";
+import type { EndlessStreams } from "./endless-streams.ts";
 import type { RequestHead, Response, Route } from "./exchange.ts";
-import { type FileProgress, FileSender } from "./file-sender.ts";
 import type { NativeRequest, NativeResponse } from "./native.ts";
 import type { Outbox, Sender } from "./outbox.ts";
 import { decodeParams, IncomingRequest } from "./request.ts";
 import { BodyCollector, BodyStream, DISCARD } from "./request-body.ts";
-import {
-  type Framing,
-  hasSafeHeaders,
-  isFileBody,
-  writeFileHead,
-  writeUnended,
-  writeWhole,
-} from "./response-writer.ts";
+import { discardBody, mayHaveBody, openBody } from "./response-body.ts";
+import { type Framing, hasSafeHeaders, writeOpenHead, writeUnended, writeWhole } from "./response-writer.ts";
 import { Upload } from "./upload.ts";
 
 type State = "receiving" | "handling" | "answered" | "sending" | "lingering" | "done" | "gone";
@@ -44,6 +39,7 @@ export interface ExchangeHost {
   readonly outbox: Outbox;
   readonly answerDeadlines: Deadlines<HttpExchange>;
   readonly lingerDeadlines: Deadlines<HttpExchange>;
+  readonly endlessStreams: EndlessStreams;
   /** Never throws. */
   errorResponse(error: unknown, requestId: string): Response;
   isClosing(): boolean;
@@ -56,14 +52,15 @@ export interface CompiledRoute extends Pick<Route, "body" | "guard" | "handle"> 
   readonly paramNames: readonly string[];
 }
 
-export class HttpExchange implements Sender {
+export class HttpExchange implements Sender, BodyHost {
   readonly #host: ExchangeHost;
   readonly #native: NativeResponse;
   readonly #upload: Upload;
   readonly request: IncomingRequest;
   #state: State = "receiving";
+  #turn: "idle" | "queued" = "idle";
   #answer: Response | undefined;
-  #file: FileSender | undefined;
+  #body: BodySender | undefined;
   #hangUpListeners: (() => void)[] | undefined;
 
   /** Must run inside the library's route handler. */
@@ -119,9 +116,9 @@ export class HttpExchange implements Sender {
 
   answer(response: Response): void {
     if (!this.#isOpen()) {
-      discard(response);
+      discardBody(response.body, this);
     } else if (!hasSafeHeaders(response)) {
-      discard(response);
+      discardBody(response.body, this);
       this.#host.onFault(fail("internal", "A response header contains a line break."));
       this.answer({ status: 500 });
     } else {
@@ -131,9 +128,19 @@ export class HttpExchange implements Sender {
       this.#upload.abandon(() =>
         fail("transfer_failed", "The request was answered before its body was complete."),
       );
-      this.#openFile(response);
-      this.#host.outbox.add(this);
+      this.#openBody(response);
+      this.wake();
     }
+  }
+
+  wake(): void {
+    if (this.#turn === "queued") return;
+    this.#turn = "queued";
+    this.#host.outbox.add(this);
+  }
+
+  onFault(error: unknown): void {
+    this.#host.onFault(error);
   }
 
   /** The time for an answer, or for lingering, is over. */
@@ -143,9 +150,10 @@ export class HttpExchange implements Sender {
   }
 
   flush(): void {
+    this.#turn = "idle";
     try {
       if (this.#state === "answered") this.#write();
-      else if (this.#state === "sending") this.#sendFile();
+      else if (this.#state === "sending") this.#send();
       else if (this.#state === "lingering" && this.#hasLingeredEnough()) this.#cut();
     } catch (error) {
       this.#host.onFault(error);
@@ -186,7 +194,7 @@ export class HttpExchange implements Sender {
   }
 
   readonly #received = (chunk: ArrayBuffer, isLast: boolean): void => {
-    if (this.#state === "lingering" && this.#hasLingeredEnough()) this.#host.outbox.add(this);
+    if (this.#state === "lingering" && this.#hasLingeredEnough()) this.wake();
     if (!this.#isOpen()) return;
     this.#host.answerDeadlines.start(this);
     try {
@@ -217,23 +225,23 @@ export class HttpExchange implements Sender {
 
   // The response
 
-  #openFile({ body, ...head }: Response): void {
-    if (!isFileBody(body)) return;
-    if (this.request.method === "HEAD") discard({ ...head, body });
-    else this.#file = new FileSender(this.#native, body, () => this.#host.outbox.add(this));
+  #openBody(response: Response): void {
+    if (this.request.method === "HEAD" || !mayHaveBody(response)) discardBody(response.body, this);
+    else this.#body = openBody(response.body, this.#native, this, this.#host.endlessStreams);
   }
 
   #write(): void {
+    if (!this.#isReady()) return;
     const response = this.#answer ?? { status: 500 };
     const framing: Framing = {
       requestId: this.request.id,
       isHead: this.request.method === "HEAD",
       isLast: this.#host.isClosing(),
     };
-    if (this.#file !== undefined) {
+    if (this.#body !== undefined) {
       this.#state = "sending";
-      this.#native.cork(() => writeFileHead(this.#native, response, framing));
-      this.#sendFile();
+      this.#native.cork(() => writeOpenHead(this.#native, response, framing));
+      this.#send();
     } else if (this.#upload.isUnfinished) {
       this.#state = "lingering";
       this.#host.lingerDeadlines.start(this);
@@ -244,11 +252,20 @@ export class HttpExchange implements Sender {
     }
   }
 
-  #sendFile(): void {
-    let progress = "failed" as FileProgress;
-    this.#native.cork(() => {
-      progress = this.#file?.pump() ?? "failed";
-    });
+  /** A body that fails before its first byte is answered like a handler that failed. */
+  #isReady(): boolean {
+    try {
+      return this.#body?.isReady() ?? true;
+    } catch (error) {
+      this.#body?.destroy();
+      this.#body = undefined;
+      this.#answer = this.#host.errorResponse(error, this.request.id);
+      return true;
+    }
+  }
+
+  #send(): void {
+    const progress = this.#body?.pump();
     if (progress === "sent") this.#finish();
     else if (progress === "failed") this.#cut();
   }
@@ -273,7 +290,6 @@ export class HttpExchange implements Sender {
     if (this.#isOver()) return;
     this.#state = this.#state === "lingering" ? "done" : "gone";
     this.#upload.lost();
-    if (this.#file === undefined && this.#answer !== undefined) discard(this.#answer);
     const listeners = this.#hangUpListeners;
     this.#release();
     if (this.#state === "gone") for (const listener of listeners ?? []) this.#tell(listener);
@@ -282,7 +298,7 @@ export class HttpExchange implements Sender {
   #release(): void {
     this.#host.answerDeadlines.stop(this);
     this.#host.lingerDeadlines.stop(this);
-    this.#file?.destroy();
+    this.#body?.destroy();
     this.#hangUpListeners = undefined;
     this.#host.finished();
   }
@@ -301,10 +317,4 @@ export class HttpExchange implements Sender {
       this.#host.onFault(error);
     }
   }
-}
-
-function discard({ body }: Response): void {
-  if (!isFileBody(body)) return;
-  body.stream.on("error", () => {});
-  body.stream.destroy();
 }

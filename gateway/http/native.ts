@@ -14,6 +14,8 @@ export interface NativeResponse {
   writeHeader(name: string, value: string): unknown;
   end(body?: string | Uint8Array, closeConnection?: boolean): unknown;
   endWithoutBody(): unknown;
+  /** Begins or continues a chunked body. False: not all of it was passed on, the library keeps the rest. */
+  write(chunk: Uint8Array): boolean;
   /** Answers `[everything was taken, the response is complete]`. */
   tryEnd(chunk: string | Uint8Array, totalBytes: number): [boolean, boolean];
   getWriteOffset(): number;

@@ -1,8 +1,9 @@
 /** Writes responses. Every function here must run corked, from the outbox. */
 
 import { STATUS_CODES } from "node:http";
-import type { FileBody, Response } from "./exchange.ts";
+import type { Response } from "./exchange.ts";
 import type { NativeResponse } from "./native.ts";
+import { isFileBody, isStreamBody, mayHaveBody } from "./response-body.ts";
 
 /** What the head says besides the handler's own headers. */
 export interface Framing {
@@ -21,10 +22,6 @@ function statusLine(status: number): string {
     statusLines.set(status, line);
   }
   return line;
-}
-
-export function isFileBody(body: Response["body"]): body is FileBody {
-  return typeof body === "object" && !(body instanceof Uint8Array);
 }
 
 /** A line break in a header would let its author write headers, or a second response, of his own. */
@@ -46,19 +43,20 @@ function writeHead(native: NativeResponse, response: Response, requestId: string
 /** The usual case: everything at once, and the response is complete. */
 export function writeWhole(native: NativeResponse, response: Response, framing: Framing): void {
   writeHead(native, response, framing.requestId);
-  const mayHaveBody = response.status !== 204 && response.status !== 304;
-  if (mayHaveBody && !framing.isHead) {
+  const hasBody = mayHaveBody(response);
+  if (hasBody && !framing.isHead) {
     native.end(inMemory(response.body), framing.isLast);
     return;
   }
   // The library's own ways to say a length without a body leave the response unfinished, or announce NaN.
-  if (mayHaveBody) native.writeHeader("Content-Length", String(sizeOf(response.body)));
+  if (hasBody && !isStreamBody(response.body))
+    native.writeHeader("Content-Length", String(sizeOf(response.body)));
   if (framing.isLast) native.writeHeader("Connection", "close");
   native.endWithoutBody();
 }
 
-/** The head of a file's response; its length is announced by the first `tryEnd`. */
-export function writeFileHead(native: NativeResponse, response: Response, framing: Framing): void {
+/** The head before a file or a stream; its last lines, which say how the body is framed, come with the first bytes of that. */
+export function writeOpenHead(native: NativeResponse, response: Response, framing: Framing): void {
   writeHead(native, response, framing.requestId);
   if (framing.isLast) native.writeHeader("Connection", "close");
 }
@@ -81,11 +79,11 @@ export function writeUnended(native: NativeResponse, response: Response, framing
 }
 
 function inMemory(body: Response["body"]): string | Uint8Array {
-  return body === undefined || isFileBody(body) ? "" : body;
+  return body === undefined || isFileBody(body) || isStreamBody(body) ? "" : body;
 }
 
 function sizeOf(body: Response["body"]): number {
-  if (body === undefined) return 0;
+  if (body === undefined || isStreamBody(body)) return 0;
   if (typeof body === "string") return Buffer.byteLength(body);
   return isFileBody(body) ? body.sizeBytes : body.byteLength;
 }

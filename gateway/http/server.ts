@@ -11,6 +11,10 @@
  * - An unknown path has its connection cut: the last route catches everything.
  * - Bodies have no limit, and waiting for an answer has no time-out: `HttpExchange` counts both.
  * - Closing right after an answer resets the connection of a client that is still sending: `writeUnended`.
+ * - A chunk of a body of unknown length (`write`) whose corked beginning the socket does not take is lost, unless all of it fitted
+ *   the cork buffer; what the library keeps of it is only sent on by the next write; the head cannot be sent before the first chunk,
+ *   and an end that is to close the connection writes a header into the body: `StreamSender` minds all four.
+ * - A client that takes nothing for about ten seconds, while something waits for it, has its connection cut. Not guarded.
  * - `send` on a WebSocket may drop the frame and leave the socket open: `GatewaySocket` looks at every result.
  * - Failing to listen gives no reason, nor does a bad certificate: `preflight.ts` finds it.
  * - Bytes that arrive together with the end of a TLS connection are thrown away: a peer that closes must have been answered
@@ -36,6 +40,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fail } from "@legacygpu/shared/errors";
 import { CLOSE } from "@legacygpu/shared/protocol/version";
 import { Deadlines } from "./deadlines.ts";
+import { EndlessStreams } from "./endless-streams.ts";
 import type {
   AnyRoute,
   AnySocketRoute,
@@ -116,6 +121,7 @@ class UwsServer implements HttpServer, ExchangeHost, SocketHost {
   readonly outbox = new Outbox();
   readonly answerDeadlines: Deadlines<HttpExchange>;
   readonly lingerDeadlines = new Deadlines<HttpExchange>(LINGER_MS);
+  readonly endlessStreams = new EndlessStreams();
   readonly #app: TemplatedApp;
   readonly #options: HttpServerOptions;
   readonly #sockets = new Set<GatewaySocket>();
@@ -257,6 +263,7 @@ class UwsServer implements HttpServer, ExchangeHost, SocketHost {
 
   async #shutDown(graceMs: number): Promise<void> {
     if (this.#listener !== undefined) us_listen_socket_close(this.#listener);
+    this.endlessStreams.finishAll();
     await this.#idle(graceMs);
     for (const socket of this.#sockets) socket.close(CLOSE.goingAway, "The gateway is shutting down.");
     await sleep(FAREWELL_MS);
