@@ -1,51 +1,39 @@
 /** One LMDB environment: atomic commits that are on disk when they resolve, failures in our own codes. The only importer of lmdb. */
 
-import { closeSync, fsyncSync, ftruncateSync, openSync, statSync } from "node:fs";
+import { closeSync, fsyncSync, openSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fail, type LegacyGpuError } from "@legacygpu/shared/errors";
-import { open, type RootDatabase } from "lmdb";
+import { type DatabaseOptions, open, type RootDatabase } from "lmdb";
 import { Table, type Write } from "./table.ts";
 
-/** An existing file has at least the two meta pages of the smallest page size. */
-const MIN_FILE_BYTES = 2 * 4096;
-/** Pages at the end that LMDB took and gave back within one commit are counted and never written; more than these few are damage. */
-const MAX_UNWRITTEN_PAGES = 64;
 /** Room that a commit needs beside its own bytes, for the pages that it copies. */
 const COMMIT_OVERHEAD_BYTES = 1024 * 1024;
 const EIO = 5;
 /** ENOSPC, EDQUOT (Linux, macOS), MDB_MAP_FULL. */
 const FULL_CODES: ReadonlySet<number> = new Set([28, 122, 69, -30792]);
-const MAX_TABLES = 16;
+const MAX_TABLES = 32;
+/** Keys as text, without a buffer for each. Whoever makes them keeps them shorter than LMDB's limit. */
+const TEXT_KEYS = {
+  writeKey: (key: string, target: Buffer, position: number): number =>
+    position + target.write(key, position, "utf8"),
+  readKey: (source: Buffer, start: number, end: number): string => source.toString("utf8", start, end),
+};
 
 export class Environment {
   readonly path: string;
-  /** Whether the file was a little shorter than its header says: pages at its end may be missing. */
-  readonly wasShort: boolean;
   readonly #root: RootDatabase<Buffer, Buffer>;
 
   private constructor(path: string, root: RootDatabase<Buffer, Buffer>) {
     this.path = path;
     this.#root = root;
-    this.wasShort = this.#fillUp();
   }
 
-  /** @throws `store_corrupt` */
-  static async open(path: string): Promise<Environment> {
-    assertNotStump(path);
-    const root = open<Buffer, Buffer>({
-      path,
-      noSubdir: true,
-      maxDbs: MAX_TABLES,
-      encoding: "binary",
-      keyEncoding: "binary",
-      // A commit then resolves after its fdatasync, and a failed one rejects: with overlapping syncs it never settles.
-      overlappingSync: false,
-      // Every write is in an explicit batch; with turns, a failed commit also rejects a promise that nobody can handle.
-      eventTurnBatching: false,
-    });
+  /** Whoever does not trust the file has checked it (`audit.ts`): LMDB trusts it. @throws `store_failed` */
+  static async open(path: string, { isReadOnly = false } = {}): Promise<Environment> {
+    const root = openRoot(path, isReadOnly);
     try {
-      syncFolder(dirname(path));
+      if (!isReadOnly) syncFolder(dirname(path));
       return new Environment(path, root);
     } catch (error) {
       await root.close();
@@ -56,7 +44,13 @@ export class Environment {
   table(name: string): Table {
     return new Table(
       name,
-      this.#root.openDB<Buffer, Buffer>({ name, encoding: "binary", keyEncoding: "binary" }),
+      this.#root.openDB<Buffer, string>({
+        name,
+        encoding: "binary",
+        keyEncoder: TEXT_KEYS,
+      } as DatabaseOptions & {
+        name: string;
+      }),
     );
   }
 
@@ -65,13 +59,21 @@ export class Environment {
     try {
       await this.#root.batch(() => {
         for (const { table, key, value } of writes) {
-          if (value === undefined) table.database.remove(Buffer.from(key));
-          else
-            table.database.put(Buffer.from(key), Buffer.from(value.buffer, value.byteOffset, value.length));
+          if (value === undefined) table.database.remove(key);
+          else table.database.put(key, value as Buffer);
         }
       });
     } catch (error) {
       throw await this.#commitFailure(error, writes);
+    }
+  }
+
+  /** A copy as it is at this moment, while others write. @throws `store_full`, `store_failed` */
+  async copy(path: string, how: "as it is" | "compact"): Promise<void> {
+    try {
+      await this.#root.backup(path, how === "compact");
+    } catch (error) {
+      throw asFailure(`${path} cannot be written`, error);
     }
   }
 
@@ -85,31 +87,10 @@ export class Environment {
     await this.#root.close();
   }
 
-  /** Reading a page that the header counts and the file lacks ends the process with SIGBUS. @throws `store_corrupt` */
-  #fillUp(): boolean {
-    const { lastPageNumber, pageSize } = this.#root.getStats() as {
-      lastPageNumber: number;
-      pageSize: number;
-    };
-    const wantedBytes = (lastPageNumber + 1) * pageSize;
-    const { size } = statSync(this.path);
-    if (size >= wantedBytes) return false;
-    if (wantedBytes - size > MAX_UNWRITTEN_PAGES * pageSize) throw cutOff(this.path, size);
-    const file = openSync(this.path, "r+");
-    ftruncateSync(file, wantedBytes);
-    closeSync(file);
-    return true;
-  }
-
   async #commitFailure(error: unknown, writes: readonly Write[]): Promise<LegacyGpuError> {
     const cause = await causeOf(error);
-    const code = (cause as { code?: unknown }).code;
-    if (
-      typeof code === "number" &&
-      (FULL_CODES.has(code) || (code === EIO && (await this.#lacksRoom(writes))))
-    )
-      return fail("store_full", `There is no room left for ${this.path}.`, {}, cause);
-    return fail("store_failed", `${this.path} cannot be written: ${cause.message}`, {}, cause);
+    if (codeOf(cause) === EIO && (await this.#lacksRoom(writes))) return noRoom(this.path, cause);
+    return asFailure(`${this.path} cannot be written`, cause, this.path);
   }
 
   /** LMDB calls a write that the disk took only half of an input/output error; nearly always the disk is full. */
@@ -117,6 +98,39 @@ export class Environment {
     const neededBytes = writes.reduce((sum, { value }) => sum + (value?.length ?? 0), COMMIT_OVERHEAD_BYTES);
     return (await this.freeBytes()) < neededBytes;
   }
+}
+
+function openRoot(path: string, isReadOnly: boolean): RootDatabase<Buffer, Buffer> {
+  try {
+    return open<Buffer, Buffer>({
+      path,
+      noSubdir: true,
+      readOnly: isReadOnly,
+      maxDbs: MAX_TABLES,
+      encoding: "binary",
+      keyEncoding: "binary",
+      // A commit then resolves after its fdatasync, and a failed one rejects: with overlapping syncs it never settles.
+      overlappingSync: false,
+      // Every write is in an explicit batch; with turns, a failed commit also rejects a promise that nobody can handle.
+      eventTurnBatching: false,
+    });
+  } catch (error) {
+    throw asFailure(`${path} cannot be opened`, error, path);
+  }
+}
+
+function asFailure(what: string, error: unknown, path = ""): LegacyGpuError {
+  const code = codeOf(error);
+  if (code !== undefined && FULL_CODES.has(code)) return noRoom(path, error);
+  return fail("store_failed", `${what}: ${(error as Error).message}`, {}, error);
+}
+
+const noRoom = (path: string, cause: unknown): LegacyGpuError =>
+  fail("store_full", `There is no room left for ${path}.`, {}, cause);
+
+function codeOf(error: unknown): number | undefined {
+  const { code } = error as { code?: unknown };
+  return typeof code === "number" ? code : undefined;
 }
 
 /** LMDB reports why a commit failed through a second promise. */
@@ -131,24 +145,11 @@ async function causeOf(error: unknown): Promise<Error> {
 }
 
 /** LMDB syncs the file, but not its name in the folder. Windows cannot, and does not need to. */
-function syncFolder(folder: string): void {
+export function syncFolder(folder: string): void {
   if (process.platform === "win32") return;
   const handle = openSync(folder, "r");
   fsyncSync(handle);
   closeSync(handle);
-}
-
-function assertNotStump(path: string): void {
-  const sizeBytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  if (sizeBytes > 0 && sizeBytes < MIN_FILE_BYTES) throw cutOff(path, sizeBytes);
-}
-
-function cutOff(path: string, sizeBytes: number): Error {
-  return fail(
-    "store_corrupt",
-    `${path} was cut off after ${sizeBytes} bytes. Restore a backup of it, or move it away to start with an empty store.`,
-    { path },
-  );
 }
 
 /** Holds a place in the reader table of an environment that nobody writes; the kernel gives it up with the process. */

@@ -18,6 +18,7 @@ export type WriteKind = "insert" | "other";
 interface Request {
   readonly kind: WriteKind;
   readonly writes: readonly Write[];
+  readonly sizeBytes: number;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
@@ -25,6 +26,7 @@ interface Request {
 export class GroupCommit {
   readonly #commit: (writes: readonly Write[]) => Promise<void>;
   #waiting: Request[] = [];
+  #waitingBytes = 0;
   #round: Promise<void> | undefined;
   #broken: LegacyGpuError | undefined;
 
@@ -35,9 +37,17 @@ export class GroupCommit {
   /** Resolves when the writes are on disk. @throws `store_full`, `store_failed` */
   add(kind: WriteKind, writes: readonly Write[]): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ kind, writes, resolve, reject });
+      let sizeBytes = 0;
+      for (const { value } of writes) sizeBytes += value?.length ?? 0;
+      this.#waiting.push({ kind, writes, sizeBytes, resolve, reject });
+      this.#waitingBytes += sizeBytes;
       this.#round ??= this.#run();
     });
+  }
+
+  /** Of what no commit has taken yet. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
   }
 
   /** Resolves when nothing waits. */
@@ -69,7 +79,7 @@ export class GroupCommit {
   async #attempt(requests: readonly Request[]): Promise<LegacyGpuError | undefined> {
     if (this.#broken !== undefined) return this.#broken;
     try {
-      await this.#commit(requests.flatMap(({ writes }) => writes));
+      await this.#commit(allWrites(requests));
       return undefined;
     } catch (error) {
       const known = error as LegacyGpuError;
@@ -80,17 +90,24 @@ export class GroupCommit {
   }
 
   #take(): Request[] {
-    let sizeBytes = 0;
+    let takenBytes = 0;
     let count = 0;
-    for (const { writes } of this.#waiting) {
-      for (const { value } of writes) sizeBytes += value?.length ?? 0;
-      if (count > 0 && sizeBytes > MAX_BATCH_BYTES) break;
+    for (const { sizeBytes } of this.#waiting) {
+      if (count > 0 && takenBytes + sizeBytes > MAX_BATCH_BYTES) break;
+      takenBytes += sizeBytes;
       count += 1;
     }
-    const taken = this.#waiting.slice(0, count);
-    this.#waiting = this.#waiting.slice(count);
+    const taken = this.#waiting;
+    this.#waiting = taken.splice(count);
+    this.#waitingBytes -= takenBytes;
     return taken;
   }
+}
+
+function allWrites(requests: readonly Request[]): Write[] {
+  const all: Write[] = [];
+  for (const { writes } of requests) for (const write of writes) all.push(write);
+  return all;
 }
 
 function answer(requests: readonly Request[], error: LegacyGpuError | undefined): void {

@@ -1,8 +1,7 @@
 /**
- * Tasks on disk: when `insert` or `update` has resolved, the task outlives the process and the power supply.
+ * Tasks on disk: what a promise of this store has answered outlives the process and, unless it is relaxed, the power supply.
  *
- * Tasks that have not ended are also held in memory, as the very records that the scheduler works on; the disk has them as they were
- * accepted. A record is written twice in its life: when it is accepted and when it has ended.
+ * Nothing of a task is kept in memory, only what is on its way to the disk.
  */
 
 import { mkdirSync } from "node:fs";
@@ -11,25 +10,31 @@ import type { Clock } from "@legacygpu/shared/clock";
 import { fail } from "@legacygpu/shared/errors";
 import type { TaskId } from "@legacygpu/shared/ids";
 import type { Logger } from "@legacygpu/shared/log";
-import { isFinal } from "@legacygpu/shared/task";
 import type { TaskRecord } from "../tasks/record.ts";
+import { assertSound } from "./audit.ts";
 import { DiskRoom } from "./disk-room.ts";
+import { DocumentTables } from "./document-tables.ts";
 import { Environment } from "./environment.ts";
 import { GroupCommit } from "./group-commit.ts";
+import { LmdbDocuments } from "./lmdb-documents.ts";
 import { migrate } from "./migrations.ts";
+import { pendingTasks } from "./pending-tasks.ts";
+import { RelaxedInserts } from "./relaxed-inserts.ts";
 import { Retention, type RetentionLimits } from "./retention.ts";
 import { nextStart } from "./starts.ts";
 import { lockStore, type StoreLock } from "./store-lock.ts";
-import type { TaskQuery, TaskStore } from "./task-store.ts";
+import type { Write } from "./table.ts";
+import { TaskChanges } from "./task-changes.ts";
+import { TaskSearch } from "./task-search.ts";
+import type { Document, Live, PendingTask, TaskQuery, TaskStore } from "./task-store.ts";
 import { TaskTables } from "./task-tables.ts";
-import { verify } from "./verification.ts";
 
-/** How many records are looked at before others get their turn. */
-const SCAN_CHUNK = 128;
 const DEFAULT_RESERVE_BYTES = 64 * 1024 * 1024;
+/** Tasks whose data is removed in one commit. */
+const REMOVAL_BATCH = 256;
 
 export interface LmdbTaskStoreOptions extends RetentionLimits {
-  /** The file; its folder is made. Two more files with longer names lie beside it. */
+  /** The file; its folder is made. Three more files with longer names lie beside it. */
   readonly path: string;
   readonly clock: Clock;
   readonly log: Logger;
@@ -41,23 +46,25 @@ interface Parts {
   readonly environment: Environment;
   readonly lock: StoreLock;
   readonly tables: TaskTables;
+  readonly documents: DocumentTables;
   readonly commits: GroupCommit;
+  readonly relaxed: RelaxedInserts;
+  readonly changes: TaskChanges;
   readonly retention: Retention;
   readonly room: DiskRoom;
   readonly firstToken: number;
 }
 
 export class LmdbTaskStore implements TaskStore {
+  readonly documents: LmdbDocuments;
   readonly #parts: Parts;
-  /** Everything whose end is not recorded. */
-  readonly #live = new Map<TaskId, TaskRecord>();
-  /** Ends that are being recorded. */
-  readonly #ends = new Map<TaskId, Promise<void>>();
+  readonly #search: TaskSearch;
   #state: "open" | "closed" = "open";
 
-  private constructor(parts: Parts, unfinished: readonly TaskRecord[]) {
+  private constructor(parts: Parts) {
     this.#parts = parts;
-    for (const task of unfinished) this.#live.set(task.id, task);
+    this.#search = new TaskSearch(parts.tables);
+    this.documents = new LmdbDocuments(parts.documents, parts.commits, () => this.#assertOpen());
   }
 
   /** @throws `store_in_use`, `store_too_new`, `store_corrupt`, `store_full`, `store_failed` */
@@ -66,6 +73,7 @@ export class LmdbTaskStore implements TaskStore {
     const lock = await lockStore(options.path);
     let environment: Environment | undefined;
     try {
+      assertSound(options.path);
       environment = await Environment.open(options.path);
       return await LmdbTaskStore.#openLocked(options, lock, environment);
     } catch (error) {
@@ -83,12 +91,25 @@ export class LmdbTaskStore implements TaskStore {
     const meta = environment.table("meta");
     await migrate(environment, meta);
     const tables = new TaskTables(environment);
-    const unfinished = verify(environment, tables);
+    const documents = new DocumentTables(environment);
     const firstToken = await nextStart(environment, meta, clock.now());
     const commits = new GroupCommit((writes) => environment.commit(writes));
-    const retention = new Retention(limits, { clock, log, tables, commits });
+    const relaxed = new RelaxedInserts(commits, log);
+    const changes = new TaskChanges();
+    const retention = new Retention(limits, { clock, log, tables, documents, commits, changes });
     const room = new DiskRoom(environment, reserveBytes, clock);
-    return new LmdbTaskStore({ environment, lock, tables, commits, retention, room, firstToken }, unfinished);
+    return new LmdbTaskStore({
+      environment,
+      lock,
+      tables,
+      documents,
+      commits,
+      relaxed,
+      changes,
+      retention,
+      room,
+      firstToken,
+    });
   }
 
   /** Above every fencing token of earlier starts on this store, whatever the clock did. */
@@ -96,53 +117,97 @@ export class LmdbTaskStore implements TaskStore {
     return this.#parts.firstToken;
   }
 
-  async insert(task: TaskRecord): Promise<void> {
+  async insert(tasks: readonly TaskRecord[], documents: readonly Document[] = []): Promise<void> {
     this.#assertOpen();
-    const { room, commits, tables } = this.#parts;
-    const writes = tables.insertion(task);
+    const { room, commits, relaxed, tables } = this.#parts;
+    const writes: Write[] = [];
+    for (const task of tasks) tables.insertion(writes, task);
+    this.#addDocuments(writes, documents);
     await room.assert();
     this.#assertOpen();
-    await commits.add("insert", writes);
-    this.#live.set(task.id, task);
+    if (tasks[0]?.durability === "relaxed") await relaxed.add(writes);
+    else await commits.add("insert", writes);
   }
 
-  async update(task: TaskRecord): Promise<void> {
+  async saveAttempts(task: TaskRecord, documents: readonly Document[] = []): Promise<void> {
     this.#assertOpen();
-    if (!isFinal(task.state) || !this.#live.has(task.id)) return;
-    const end = this.#ends.get(task.id) ?? this.#recordEnd(task);
-    this.#ends.set(task.id, end);
-    await end;
+    const { commits, changes, tables } = this.#parts;
+    if (changes.isChanging(task.id) || !tables.unfinished.has(task.id)) return;
+    const writes: Write[] = [];
+    tables.savedAttempts(writes, task);
+    this.#addDocuments(writes, documents);
+    await commits.add("other", writes);
+  }
+
+  finish(task: TaskRecord, documents: readonly Document[] = []): Promise<void> {
+    const { commits, tables } = this.#parts;
+    return this.#change([task.id], async () => {
+      if (!tables.unfinished.has(task.id)) return;
+      const writes: Write[] = [];
+      tables.ending(writes, task);
+      this.#addDocuments(writes, documents);
+      await commits.add("other", writes);
+      tables.unfinished.letGo(task.id);
+      tables.inputs.letGo(task.id);
+    });
+  }
+
+  reopen(task: TaskRecord): Promise<void> {
+    const { commits, tables } = this.#parts;
+    return this.#change([task.id], async () => {
+      const writes: Write[] = [];
+      tables.reopening(writes, task);
+      await commits.add("other", writes);
+    });
+  }
+
+  async removeData(ids: readonly TaskId[], nowMs: number): Promise<void> {
+    const { commits, tables } = this.#parts;
+    for (let i = 0; i < ids.length; i += REMOVAL_BATCH) {
+      const some = ids.slice(i, i + REMOVAL_BATCH);
+      await this.#change(some, async () => {
+        const writes: Write[] = [];
+        for (const id of some) tables.dataRemoval(writes, id, nowMs);
+        if (writes.length > 0) await commits.add("other", writes);
+      });
+    }
+  }
+
+  load(id: TaskId): TaskRecord | undefined {
+    this.#assertOpen();
+    const { changes, tables } = this.#parts;
+    const task = changes.isChanging(id) ? undefined : tables.unfinishedRecord(id);
+    return task === undefined ? undefined : tables.addInput(task);
+  }
+
+  hasInput(id: TaskId): boolean {
+    this.#assertOpen();
+    return this.#parts.tables.kept.has(id);
   }
 
   /** A task whose end is being recorded is shown when that is done: nobody is told of a result that can still be lost. */
   async get(id: TaskId): Promise<TaskRecord | undefined> {
     this.#assertOpen();
-    await Promise.allSettled([this.#ends.get(id)]);
-    return this.#live.get(id) ?? this.#fromDisk(id);
-  }
-
-  async list(query: TaskQuery): Promise<TaskRecord[]> {
+    const { changes, tables } = this.#parts;
+    if (changes.isChanging(id)) await changes.settled(id);
     this.#assertOpen();
-    await Promise.allSettled(this.#ends.values());
-    if (query.state !== undefined && !isFinal(query.state)) return this.#listLive(query);
-    const { limit, ownerKeyId } = query;
-    const found: TaskRecord[] = [];
-    for (let before = query.before; ; ) {
-      const ids = before === "" ? [] : this.#parts.tables.ids({ ownerKeyId, before, limit: SCAN_CHUNK });
-      for (const id of ids) {
-        if (found.length === limit) break;
-        const task = this.#match(id, query);
-        if (task !== undefined) found.push(task);
-      }
-      if (ids.length < SCAN_CHUNK || found.length === limit) return found;
-      before = ids.at(-1);
-      await new Promise(setImmediate);
-      this.#assertOpen();
-    }
+    const unfinished = tables.unfinishedRecord(id);
+    if (unfinished !== undefined) return unfinished;
+    const finished = tables.finishedRecord(id);
+    return finished === undefined ? undefined : tables.addOutput(finished);
   }
 
-  unfinished(): TaskRecord[] {
-    return [...this.#live.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  async list(query: TaskQuery, live: Live): Promise<TaskRecord[]> {
+    this.#assertOpen();
+    const { changes, relaxed } = this.#parts;
+    await Promise.all([changes.allSettled(), relaxed.settled()]);
+    this.#assertOpen();
+    return this.#search.find(query, live, () => this.#assertOpen());
+  }
+
+  unfinished(): Iterable<PendingTask> {
+    this.#assertOpen();
+    return pendingTasks(this.#parts.tables);
   }
 
   /** Forgets now what is due; otherwise this happens every second. */
@@ -161,43 +226,19 @@ export class LmdbTaskStore implements TaskStore {
     await lock.release();
   }
 
-  async #recordEnd(task: TaskRecord): Promise<void> {
-    const { commits, tables, retention } = this.#parts;
-    try {
-      await commits.add("other", tables.ending(task));
-      this.#live.delete(task.id);
-      retention.taskEnded();
-    } finally {
-      this.#ends.delete(task.id);
-    }
+  async #change(ids: readonly TaskId[], change: () => Promise<void>): Promise<void> {
+    this.#assertOpen();
+    await this.#parts.changes.run(ids, async () => {
+      this.#assertOpen();
+      await change();
+    });
   }
 
-  #listLive({ limit, before, ...query }: TaskQuery): TaskRecord[] {
-    const newestFirst = this.unfinished().reverse();
-    const isWanted = (task: TaskRecord): boolean =>
-      matches(task, query) && (before === undefined || task.id < before);
-    return newestFirst.filter(isWanted).slice(0, limit);
-  }
-
-  #match(id: TaskId, query: Omit<TaskQuery, "limit">): TaskRecord | undefined {
-    const live = this.#live.get(id);
-    const task = live ?? this.#parts.tables.record(id, query);
-    if (task === undefined || !matches(task, query)) return undefined;
-    return live ?? this.#parts.tables.addOutput(task);
-  }
-
-  #fromDisk(id: TaskId): TaskRecord | undefined {
-    const task = this.#parts.tables.record(id);
-    return task === undefined ? undefined : this.#parts.tables.addOutput(task);
+  #addDocuments(writes: Write[], documents: readonly Document[]): void {
+    for (const document of documents) this.#parts.documents.insertion(writes, document);
   }
 
   #assertOpen(): void {
     if (this.#state === "closed") throw fail("gateway_draining", "The store of tasks is closed.");
   }
-}
-
-function matches(task: TaskRecord, { ownerKeyId, state, model }: Omit<TaskQuery, "limit">): boolean {
-  if (ownerKeyId !== undefined && task.ownerKeyId !== ownerKeyId) return false;
-  if (state !== undefined && task.state !== state) return false;
-  return model === undefined || task.model.name === model;
 }

@@ -1,51 +1,59 @@
-/** The format of the stored tables: which one a store has, and the steps from an older one to ours. */
+/**
+ * The format of the stored tables: which one a store has, and the steps from an older one to ours.
+ *
+ * A step says first that the store has the new format and that the way there is not finished: from then on no older program opens it, and a
+ * step that was interrupted is taken again from the beginning. So each step must do over what it has not done, and leave what it has.
+ */
 
 import { fail } from "@legacygpu/shared/errors";
 import type { Environment } from "./environment.ts";
-import type { Table } from "./table.ts";
+import { toFormat2 } from "./format-2.ts";
+import type { Table, Write } from "./table.ts";
 
-/** Brings a store from the format before to `to`. Each step is one commit together with its number. */
 interface Migration {
   readonly to: number;
-  readonly run: (environment: Environment) => Promise<void>;
+  readonly run: (environment: Environment, meta: Table) => Promise<void>;
 }
 
-/** In order; none yet, as there has been one format only. */
-const MIGRATIONS: readonly Migration[] = [];
-export const FORMAT = 1;
-const FORMAT_KEY = "format";
+/** In order. */
+const MIGRATIONS: readonly Migration[] = [{ to: 2, run: toFormat2 }];
+export const FORMAT = 2;
+export const FORMAT_KEY = "format";
+/** The format that a migration under way comes from. */
+export const MIGRATING_KEY = "migrating";
 
 /** @throws `store_too_new` when a newer version of the program wrote it; `store_corrupt` */
 export async function migrate(environment: Environment, meta: Table): Promise<void> {
-  const found = readFormat(environment, meta);
-  if (found > FORMAT) throw tooNew(environment.path, found);
+  const { path } = environment;
+  const format = readFormat(path, FORMAT_KEY, meta.get(FORMAT_KEY));
+  if (format > FORMAT) throw tooNew(path, format);
+  if (format === 0) return environment.commit([formatWrite(meta, FORMAT_KEY, FORMAT)]);
+  const from = readFormat(path, MIGRATING_KEY, meta.get(MIGRATING_KEY)) || format;
   for (const { to, run } of MIGRATIONS) {
-    if (to <= found) continue;
-    await run(environment);
-    await writeFormat(environment, meta, to);
+    if (to <= from) continue;
+    await environment.commit([formatWrite(meta, FORMAT_KEY, to), formatWrite(meta, MIGRATING_KEY, to - 1)]);
+    await run(environment, meta);
+    await environment.commit([{ table: meta, key: MIGRATING_KEY }]);
   }
-  if (found === 0) await writeFormat(environment, meta, FORMAT);
 }
 
-/** 0: a new store. */
-function readFormat(environment: Environment, meta: Table): number {
-  const text = meta.get(FORMAT_KEY)?.toString() ?? "0";
-  if (/^\d{1,6}$/.test(text)) return Number(text);
+/** 0: there is none. @throws `store_corrupt` */
+export function readFormat(path: string, key: string, value: Uint8Array | undefined): number {
+  if (value === undefined) return 0;
+  const text = Buffer.from(value).toString();
+  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
   throw fail(
     "store_corrupt",
-    `${environment.path} does not say which format it has. Restore a backup of it.`,
-    {
-      path: environment.path,
-      key: FORMAT_KEY,
-    },
+    `${path} does not say which format it has (meta/${key}). Restore a backup of it.`,
+    { path, key: `meta/${key}` },
   );
 }
 
-function writeFormat(environment: Environment, meta: Table, format: number): Promise<void> {
-  return environment.commit([{ table: meta, key: FORMAT_KEY, value: Buffer.from(String(format)) }]);
+export function formatWrite(meta: Table, key: string, format: number): Write {
+  return { table: meta, key, value: Buffer.from(String(format)) };
 }
 
-function tooNew(path: string, found: number): Error {
+export function tooNew(path: string, found: number): Error {
   return fail(
     "store_too_new",
     `${path} has format ${found}; this version of legacygpu knows formats up to ${FORMAT}. Start the newer version again.`,

@@ -1,46 +1,56 @@
-/** Forgets finished tasks, oldest first, when they are too many or too old: in small batches, so that no commit takes long. */
+/**
+ * Removes what need not be kept any more, in small commits: documents and results that have expired, the oldest results when all of them take
+ * too much room, and finished tasks that are too many or too old.
+ */
 
 import { type Clock, every, type Timer } from "@legacygpu/shared/clock";
+import type { TaskId } from "@legacygpu/shared/ids";
 import type { Logger } from "@legacygpu/shared/log";
+import type { DocumentTables } from "./document-tables.ts";
 import type { GroupCommit } from "./group-commit.ts";
-import { splitFinishedKey, type TaskTables } from "./task-tables.ts";
+import { splitTimeKey, timeKey } from "./index-keys.ts";
+import type { Table, Write } from "./table.ts";
+import type { TaskChanges } from "./task-changes.ts";
+import type { TaskTables } from "./task-tables.ts";
 
 const BATCH = 256;
+/** Results can be large: no more go than have to. */
+const ROOM_BATCH = 16;
 const SWEEP_INTERVAL_MS = 1000;
 
+/** May be exceeded for about a second. */
 export interface RetentionLimits {
-  /** May be exceeded for about a second. */
   readonly maxFinished: number;
   /** Counted from the end of the task. */
   readonly maxFinishedAgeMs: number;
+  /** Of the outputs and inputs of finished tasks together. */
+  readonly maxStoredBytes: number;
 }
 
 export interface RetentionParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly tables: TaskTables;
+  readonly documents: DocumentTables;
   readonly commits: GroupCommit;
+  readonly changes: TaskChanges;
 }
 
 export class Retention {
   readonly #limits: RetentionLimits;
   readonly #parts: RetentionParts;
   readonly #timer: Timer;
-  #finishedCount: number;
+  /** Finished tasks up to here have no data any more. */
+  #emptyUntil = "";
   #sweep: Promise<void> | undefined;
   #isClosed = false;
 
   constructor(limits: RetentionLimits, parts: RetentionParts) {
     this.#limits = limits;
     this.#parts = parts;
-    this.#finishedCount = parts.tables.finished.count;
     this.#timer = every(parts.clock, SWEEP_INTERVAL_MS, () => {
       if (this.#sweep === undefined) void this.sweep();
     });
-  }
-
-  taskEnded(): void {
-    this.#finishedCount += 1;
   }
 
   /** Looks, after a sweep that is under way, once more; resolves when nothing is due. Never rejects. */
@@ -61,25 +71,81 @@ export class Retention {
   }
 
   async #removeDue(): Promise<void> {
-    const { tables, commits, log } = this.#parts;
     try {
-      for (let due = this.#due(); due.length > 0 && !this.#isClosed; due = this.#due()) {
-        await commits.add(
-          "other",
-          due.flatMap((key) => tables.removal(key)),
-        );
-        this.#finishedCount -= due.length;
-      }
+      await this.#repeat(() => this.#expireDocuments());
+      await this.#repeat(() => this.#expireResults());
+      await this.#repeat(() => this.#makeRoom());
+      await this.#repeat(() => this.#forget());
     } catch (error) {
-      log.error({ err: error }, "finished tasks could not be removed; it is tried again");
+      this.#parts.log.error(
+        { err: error },
+        "what is not needed any more could not be removed; it is tried again",
+      );
     }
   }
 
-  #due(): string[] {
+  /** @param step answers whether there may be more to do. */
+  async #repeat(step: () => Promise<boolean>): Promise<void> {
+    while (!this.#isClosed && (await step()));
+  }
+
+  async #expireDocuments(): Promise<boolean> {
+    const { documents, commits } = this.#parts;
+    const due = this.#dueKeys(documents.expiry, this.#parts.clock.now());
+    if (due.length === 0) return false;
+    const writes: Write[] = [];
+    for (const key of due) documents.expiration(writes, key);
+    await commits.add("other", writes);
+    return due.length === BATCH;
+  }
+
+  async #expireResults(): Promise<boolean> {
+    const { tables, clock } = this.#parts;
+    const due = this.#dueKeys(tables.expiring, clock.now());
+    await this.#removeData(due);
+    return due.length === BATCH;
+  }
+
+  /** Whether something is over the limit is known from counts of pages, without reading the data. */
+  async #makeRoom(): Promise<boolean> {
+    const { outputs, kept, finished } = this.#parts.tables;
+    if (outputs.sizeBytes + kept.sizeBytes <= this.#limits.maxStoredBytes) return false;
+    const oldest = finished.keys({ after: this.#emptyUntil, order: "rising", limit: ROOM_BATCH });
+    await this.#removeData(oldest);
+    this.#emptyUntil = oldest.at(-1) ?? "";
+    return oldest.length > 0;
+  }
+
+  async #forget(): Promise<boolean> {
     const { maxFinished, maxFinishedAgeMs } = this.#limits;
-    const excess = this.#finishedCount - maxFinished;
-    const latestMs = this.#parts.clock.now() - maxFinishedAgeMs;
-    const oldest = this.#parts.tables.finished.keys({ order: "rising", limit: BATCH });
-    return oldest.filter((key, i) => i < excess || splitFinishedKey(key).endedAtMs < latestMs);
+    const { tables, clock } = this.#parts;
+    const excess = tables.finished.count - maxFinished;
+    const latestMs = clock.now() - maxFinishedAgeMs;
+    const oldest = tables.finished.keys({ order: "rising", limit: BATCH });
+    const due = oldest.filter((key, i) => i < excess || splitTimeKey(key).timeMs < latestMs);
+    await this.#change(due, (writes, id) => tables.forgetting(writes, id));
+    return due.length === BATCH;
+  }
+
+  #dueKeys(table: Table, nowMs: number): string[] {
+    return table.keys({ before: timeKey(nowMs, ""), order: "rising", limit: BATCH });
+  }
+
+  #removeData(keys: readonly string[]): Promise<void> {
+    const { tables, clock } = this.#parts;
+    return this.#change(keys, (writes, id) => {
+      const header = tables.finishedHeader(id);
+      if (header?.hasInput || header?.hasOutput) tables.dataRemoval(writes, id, clock.now());
+    });
+  }
+
+  async #change(keys: readonly string[], change: (writes: Write[], id: TaskId) => void): Promise<void> {
+    const { commits, changes } = this.#parts;
+    const ids = keys.map((key) => splitTimeKey(key).rest as TaskId);
+    await changes.run(ids, async () => {
+      const writes: Write[] = [];
+      for (const id of ids) change(writes, id);
+      if (writes.length > 0) await commits.add("other", writes);
+    });
   }
 }

@@ -1,191 +1,189 @@
 /**
- * Stored bytes ↔ the parts of a task: the record, its input, its output.
+ * Stored bytes ↔ the record of a task, and its attempts while it is unfinished.
  *
- * A stored value is one byte of version, four bytes of CRC-32 (big-endian, over key, version and contents) and the contents as msgpack. The key
- * is in the checksum so that a value which turns up under another key is noticed. The contents of a record begin with a tag of its state and its
- * model, by which a search passes over records that it does not want at a tenth of the cost of decoding them.
+ * Both are sealed (`sealed.ts`). A record is its fixed part (`record-header.ts`) and an array of the other fields (`stored-forms.ts`). Attempts
+ * are the last token f64, the length u16 of the name of who holds it (0: it has ended), that name, and an array. Writing is by hand because every
+ * task pays for it; what is read goes through a schema.
  */
 
-import { crc32 } from "node:zlib";
-import { fail } from "@legacygpu/shared/errors";
 import type { TaskId } from "@legacygpu/shared/ids";
-import { decodeValue, encodeValue } from "@legacygpu/shared/protocol/codec";
+import type { ModelRef } from "@legacygpu/shared/protocol/messages";
+import { isFinal, PRIORITIES } from "@legacygpu/shared/task";
 import {
-  attemptTimingsSchema,
-  modelRefSchema,
-  outputSchema,
-  payloadSchema,
-  type TaskInput,
-  type TaskOutput,
-} from "@legacygpu/shared/protocol/messages";
-import { PRIORITIES, TASK_STATES, type TaskState } from "@legacygpu/shared/task";
-import { z } from "zod";
-import type { AttemptRecord, TaskRecord } from "../tasks/record.ts";
+  type AttemptRecord,
+  type EarlierRound,
+  groupOf,
+  type TaskRecord,
+  type TaskTimings,
+} from "../tasks/record.ts";
+import { FIXED_BYTES, RecordHeader, type StoredParts, writeHeader } from "./record-header.ts";
+import { corrupt, type Place, parseContents, SEAL_BYTES, seal, unseal } from "./sealed.ts";
+import { attemptsSchema, BODY_FIELDS, bodySchema, digestBytes } from "./stored-forms.ts";
+import { ValueWriter } from "./value-writer.ts";
 
-const VERSION = 1;
-const HEADER_BYTES = 5;
-/** Index of the state, CRC-32 of the model's name. */
-const TAG_BYTES = 5;
+export const RECORD_VERSION = 2;
+const ATTEMPTS_VERSION = 1;
+const TOKEN = SEAL_BYTES;
+const HOLDER_BYTES = TOKEN + 8;
+const HOLDER = HOLDER_BYTES + 2;
 
-const time = z.number().nonnegative();
-const errorSchema = z.object({
-  code: z.string(),
-  message: z.string(),
-  retryable: z.boolean(),
-  details: z.record(z.string(), z.unknown()).exactOptional(),
-});
-const attemptSchema = z.object({
-  token: z.int().nonnegative(),
-  workerId: z.string(),
-  site: z.string(),
-  startedAtMs: time,
-  wasAccepted: z.boolean(),
-  endedAtMs: time.optional(),
-  outcome: z.enum(["completed", "failed", "worker_lost", "cancelled", "timed_out"]).optional(),
-  error: errorSchema.optional(),
-});
-const timingsSchema = z.object({
-  onWorker: attemptTimingsSchema,
-  queueMs: z.number(),
-  networkMs: z.number(),
-});
-const recordSchema = z.object({
-  id: z.string(),
-  ownerKeyId: z.string(),
-  model: modelRefSchema,
-  outputs: z.array(z.string()).optional(),
-  priority: z.enum(PRIORITIES),
-  metadata: z.record(z.string(), z.string()),
-  createdAtMs: time,
-  deadlineAtMs: time.optional(),
-  maxAttempts: z.int().positive(),
-  state: z.enum(TASK_STATES),
-  attempts: z.array(attemptSchema),
-  startedAtMs: time.optional(),
-  completedAtMs: time.optional(),
-  error: errorSchema.optional(),
-  timings: timingsSchema.optional(),
-});
+const writer = new ValueWriter();
+/** Thousands of tasks have the same model. */
+const encodedModels = new WeakMap<ModelRef, Uint8Array>();
 
-/** Where a value lies, for checksums and messages. */
-export interface Place {
-  readonly table: string;
-  readonly key: string;
-}
-
-/** What a search wants; absent: anything. */
-export interface RecordFilter {
-  readonly state?: TaskState | undefined;
-  readonly model?: string | undefined;
-}
-
-export function encodeRecord(place: Place, task: TaskRecord): Uint8Array {
-  const tag = Buffer.allocUnsafe(TAG_BYTES);
-  tag[0] = TASK_STATES.indexOf(task.state);
-  tag.writeUInt32BE(crc32(task.model.name), 1);
-  return seal(place, { ...task, input: undefined, output: undefined }, tag);
-}
-
-export function encodePart(place: Place, part: TaskInput | TaskOutput): Uint8Array {
-  return seal(place, part);
-}
-
-/** False: the record is certainly not wanted. @throws `store_corrupt` */
-export function mayMatch(place: Place, bytes: Uint8Array, { state, model }: RecordFilter): boolean {
-  const tag = unseal(place, bytes);
-  if (state !== undefined && TASK_STATES[tag[0] ?? -1] !== state) return false;
-  return model === undefined || tag.readUInt32BE(1) === crc32(model);
+/** Without input and output; the attempts of an unfinished task are stored by themselves. */
+export function encodeRecord(place: Place, task: TaskRecord, parts: StoredParts): Buffer {
+  const isEnded = isFinal(task.state);
+  writer.begin(FIXED_BYTES);
+  const ownerBytes = writer.plain(task.ownerKeyId);
+  const groupBytes = isEnded ? 0 : writer.plain(groupOf(task));
+  writer.array(BODY_FIELDS);
+  writeOrder(task);
+  writeRounds(task.earlierRounds);
+  writer.number(task.startedAtMs);
+  if (isEnded) writeAttempts(task.attempts);
+  else writer.array(0);
+  writer.value(task.error).number(task.outputBytes);
+  writeTimings(task.timings);
+  const value = writer.finish();
+  writeHeader(value, task, parts, { ownerBytes, groupBytes });
+  return seal(place, value, RECORD_VERSION);
 }
 
 /** The record without its input and output. @throws `store_corrupt` */
-export function decodeRecord(place: Place, bytes: Uint8Array): TaskRecord {
-  const stored = parse(place, unseal(place, bytes).subarray(TAG_BYTES), recordSchema);
-  if (stored.id !== place.key) throw corrupt(place, `it says that it is ${stored.id}`);
-  // Field by field, because a field that was undefined is absent in the bytes.
+export function decodeRecord(place: Place, value: Uint8Array): TaskRecord {
+  const header = openRecord(place, value);
+  const { state, owner } = header;
+  const priority = PRIORITIES[header.classIndex];
+  if (state === undefined || priority === undefined)
+    throw corrupt(place, "its state or its class is unknown");
+  const body = parseContents(place, value.subarray(header.bodyStart), bodySchema);
   return {
-    id: stored.id as TaskId,
-    ownerKeyId: stored.ownerKeyId,
-    model: stored.model,
+    id: header.id,
+    ownerKeyId: owner,
+    model: body.model,
+    outputs: body.outputs,
+    priority,
+    metadata: body.metadata,
+    tags: body.tags,
+    createdAtMs: body.createdAtMs,
+    inputBytes: header.inputBytes,
+    executionLimitMs: body.executionLimitMs,
+    resultTtlMs: body.resultTtlMs,
+    maxAttempts: body.maxAttempts,
+    backoffMs: body.backoffMs,
+    retryOn: body.retryOn,
+    placement: body.placement,
+    webhook: body.webhook,
+    batch: body.batch,
+    durability: body.durability,
+    requestHash: body.requestHash,
     input: undefined,
-    outputs: stored.outputs,
-    priority: stored.priority,
-    metadata: stored.metadata,
-    createdAtMs: stored.createdAtMs,
-    deadlineAtMs: stored.deadlineAtMs,
-    maxAttempts: stored.maxAttempts,
-    state: stored.state,
-    attempts: stored.attempts.map(attemptRecord),
-    startedAtMs: stored.startedAtMs,
-    completedAtMs: stored.completedAtMs,
-    error: stored.error,
+    deadlineAtMs: header.deadlineAtMs,
+    state,
+    attempts: body.attempts,
+    earlierRounds: body.earlierRounds,
+    startedAtMs: body.startedAtMs,
+    completedAtMs: header.endedAtMs,
+    error: body.error,
     output: undefined,
-    timings: stored.timings,
+    outputBytes: body.outputBytes,
+    resultExpiresAtMs: header.resultExpiresAtMs,
+    timings: body.timings,
+    isDeadLetter: header.isDeadLetter,
+    dataRemovedAtMs: header.dataRemovedAtMs,
   };
 }
 
-function attemptRecord(stored: z.infer<typeof attemptSchema>): AttemptRecord {
+/** The fixed part alone. @throws `store_corrupt` */
+export function openRecord(place: Place, value: Uint8Array): RecordHeader {
+  unseal(place, value, RECORD_VERSION);
+  return new RecordHeader(place.key as TaskId, Buffer.from(value.buffer, value.byteOffset, value.length));
+}
+
+export function encodeAttempts(place: Place, task: TaskRecord): Buffer {
+  const last = task.attempts.at(-1);
+  writer.begin(HOLDER);
+  const holderBytes = last === undefined || last.endedAtMs !== undefined ? 0 : writer.plain(last.workerId);
+  writer.array(2).number(task.startedAtMs);
+  writeAttempts(task.attempts);
+  const value = writer.finish();
+  value.writeDoubleLE(last?.token ?? 0, TOKEN);
+  value.writeUInt16LE(holderBytes, HOLDER_BYTES);
+  return seal(place, value, ATTEMPTS_VERSION);
+}
+
+export interface Holder {
+  readonly lastToken: number;
+  readonly heldBy: string | undefined;
+}
+
+/** Who holds the task, without decoding its attempts. */
+export function holderOf(value: Buffer): Holder {
+  const end = HOLDER + value.readUInt16LE(HOLDER_BYTES);
   return {
-    token: stored.token,
-    workerId: stored.workerId,
-    site: stored.site,
-    startedAtMs: stored.startedAtMs,
-    wasAccepted: stored.wasAccepted,
-    endedAtMs: stored.endedAtMs,
-    outcome: stored.outcome,
-    error: stored.error,
+    lastToken: value.readDoubleLE(TOKEN),
+    heldBy: end === HOLDER ? undefined : value.toString("utf8", HOLDER, end),
   };
 }
 
-/** @throws `store_corrupt` */
-export function decodeInput(place: Place, bytes: Uint8Array): TaskInput {
-  return parse(place, unseal(place, bytes), payloadSchema);
+/** Into a record that was stored without them. @throws `store_corrupt` */
+export function addAttempts(place: Place, value: Uint8Array, task: TaskRecord): void {
+  const contents = unseal(place, value, ATTEMPTS_VERSION);
+  const start = HOLDER - SEAL_BYTES + contents.readUInt16LE(HOLDER_BYTES - SEAL_BYTES);
+  const [startedAtMs, attempts] = parseContents(place, contents.subarray(start), attemptsSchema);
+  task.startedAtMs = startedAtMs;
+  task.attempts.push(...attempts);
 }
 
-/** @throws `store_corrupt` */
-export function decodeOutput(place: Place, bytes: Uint8Array): TaskOutput {
-  return parse(place, unseal(place, bytes), outputSchema);
+function writeOrder(task: TaskRecord): void {
+  const { webhook, batch, metadata } = task;
+  writer.raw(encodedModel(task.model)).texts(task.outputs);
+  const keys = Object.keys(metadata);
+  writer.map(keys.length);
+  for (const key of keys) writer.text(key).text(metadata[key]);
+  writer.texts(task.tags).number(task.createdAtMs).number(task.executionLimitMs).number(task.resultTtlMs);
+  writer.number(task.maxAttempts).number(task.backoffMs).texts(task.retryOn).value(task.placement);
+  if (webhook === undefined) writer.nil();
+  else writer.array(2).text(webhook.endpointId).texts(webhook.events);
+  if (batch === undefined) writer.nil();
+  else writer.array(3).text(batch.id).number(batch.index).text(batch.reference);
+  writer.text(task.durability).text(task.requestHash);
 }
 
-export function corrupt(place: Place, what: string, cause?: unknown): Error {
-  const key = `${place.table}/${place.key}`;
-  return fail("store_corrupt", `The stored record ${key} is damaged: ${what}.`, { key }, cause);
+function encodedModel(model: ModelRef): Uint8Array {
+  let encoded = encodedModels.get(model);
+  if (encoded === undefined) {
+    const { name, version, file, fileBytes, manifest } = model;
+    const part = new ValueWriter().begin(0).array(5).text(name).text(version).binary(digestBytes(file));
+    encoded = Uint8Array.from(part.number(fileBytes).binary(digestBytes(manifest)).finish());
+    encodedModels.set(model, encoded);
+  }
+  return encoded;
 }
 
-function seal(place: Place, value: unknown, tag: Uint8Array = new Uint8Array()): Uint8Array {
-  const contents = encodeValue(value);
-  const bytes = Buffer.allocUnsafe(HEADER_BYTES + tag.length + contents.length);
-  bytes[0] = VERSION;
-  bytes.set(tag, HEADER_BYTES);
-  bytes.set(contents, HEADER_BYTES + tag.length);
-  bytes.writeUInt32BE(checksum(place, bytes), 1);
-  return bytes;
+function writeRounds(rounds: readonly EarlierRound[]): void {
+  writer.array(rounds.length);
+  for (const { state, error, endedAtMs, retriedAtMs, attempts } of rounds)
+    writer.array(5).text(state).value(error).number(endedAtMs).number(retriedAtMs).number(attempts);
 }
 
-/** The contents, as a view. */
-function unseal(place: Place, bytes: Uint8Array): Buffer {
-  if (bytes.length < HEADER_BYTES) throw corrupt(place, `it has only ${bytes.length} bytes`);
-  const sealed = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  if (sealed.readUInt32BE(1) !== checksum(place, sealed)) throw corrupt(place, "its checksum is wrong");
-  if (sealed[0] !== VERSION)
-    throw corrupt(place, `it has version ${sealed[0]}, and only ${VERSION} is known`);
-  return sealed.subarray(HEADER_BYTES);
-}
-
-function parse<T>(place: Place, contents: Buffer, schema: z.ZodType<T>): T {
-  const parsed = schema.safeParse(decode(place, contents));
-  if (parsed.success) return parsed.data;
-  throw corrupt(place, z.prettifyError(parsed.error));
-}
-
-function decode(place: Place, contents: Buffer): unknown {
-  try {
-    // Not as a Buffer: its parts would be Buffers too, unlike those of the task that was accepted.
-    return decodeValue(new Uint8Array(contents.buffer, contents.byteOffset, contents.length));
-  } catch (error) {
-    throw corrupt(place, (error as Error).message, error);
+function writeAttempts(attempts: readonly AttemptRecord[]): void {
+  writer.array(attempts.length);
+  for (const attempt of attempts) {
+    writer.array(8).number(attempt.token).text(attempt.workerId).text(attempt.site);
+    writer.number(attempt.startedAtMs).number(attempt.acceptedAtMs).number(attempt.endedAtMs);
+    writer.text(attempt.outcome).value(attempt.error);
   }
 }
 
-function checksum({ table, key }: Place, bytes: Buffer): number {
-  return crc32(bytes.subarray(HEADER_BYTES), crc32(bytes.subarray(0, 1), crc32(`${table}/${key}`)));
+function writeTimings(timings: TaskTimings | undefined): void {
+  if (timings === undefined) {
+    writer.nil();
+    return;
+  }
+  const { onWorker, queueMs, networkMs } = timings;
+  writer.array(8).number(queueMs).number(networkMs).number(onWorker.queuedMs).number(onWorker.fetchMs);
+  writer.number(onWorker.loadMs).number(onWorker.preprocessMs);
+  writer.number(onWorker.executeMs).number(onWorker.postprocessMs);
 }

@@ -1,7 +1,15 @@
 import { MemoryTaskStore } from "../../gateway/store/memory-task-store.ts";
+import { ManualClock } from "../support/manual-clock.ts";
 import { taskStoreContract } from "./task-store-contract.ts";
 
 taskStoreContract("memory", async (limits) => {
-  const store = new MemoryTaskStore(limits);
-  return { store, reopen: async () => {}, sweep: async () => {}, close: () => store.close() };
+  const clock = new ManualClock();
+  const store = new MemoryTaskStore({ ...limits, clock });
+  return {
+    store,
+    clock,
+    reopen: async () => {},
+    sweep: async () => store.sweep(),
+    close: () => store.close(),
+  };
 });

@@ -1,140 +1,194 @@
-/** Random sequences of operations on a store, compared with a plain list that is searched from end to end. */
+/** Random sequences of operations on a store, compared with plain lists that are searched from end to end. */
 
 import assert from "node:assert/strict";
 import type { TaskId } from "@legacygpu/shared/ids";
 import { isFinal, TASK_STATES, type TaskState } from "@legacygpu/shared/task";
 import fc from "fast-check";
 import type { TaskQuery } from "../../gateway/store/task-store.ts";
-import type { TaskRecord } from "../../gateway/tasks/record.ts";
-import { endTask, sampleTask, startTask } from "./sample-tasks.ts";
-import type { Subject } from "./task-store-contract.ts";
+import type { Subject } from "./contract-subject.ts";
+import { PlainStore } from "./plain-store.ts";
+import { sampleTask, startTask } from "./sample-tasks.ts";
 
 const FINAL: readonly TaskState[] = TASK_STATES.filter(isFinal);
 const OWNERS = ["alice", "alicia", "bob"] as const;
 const MODELS = ["digits", "faces"] as const;
+const TAGS = ["night", "day"] as const;
+const SITES = ["lab", "berlin"] as const;
+const BATCHES = ["b1", "b2"] as const;
+const NOTES = ["a", "b", "c", "d"] as const;
 
 interface Filter {
   readonly ownerKeyId: string | undefined;
   readonly state: TaskState | undefined;
   readonly model: string | undefined;
+  readonly tag: string | undefined;
+  readonly site: string | undefined;
+  readonly batchId: string | undefined;
+  readonly isDeadLetter: true | undefined;
   readonly limit: number;
   /** Which task's id is the cursor; beyond the last: none. */
   readonly cursor: number;
+  /** Which task is being run at the moment, unknown to the store. */
+  readonly running: number;
+}
+
+interface Asked {
+  readonly ownerKeyId: string;
+  readonly modelName: string;
+  readonly tag: string | undefined;
+  readonly batch: string | undefined;
 }
 
 type Step =
-  | { readonly kind: "insert"; readonly tasks: readonly { ownerKeyId: string; modelName: string }[] }
-  | { readonly kind: "start" | "get"; readonly index: number }
+  | { readonly kind: "insert"; readonly tasks: readonly Asked[]; readonly isRelaxed: boolean }
+  | { readonly kind: "start"; readonly index: number; readonly site: string }
+  | { readonly kind: "look" | "again" | "remove"; readonly index: number }
   | { readonly kind: "end"; readonly index: number; readonly to: TaskState }
   | ({ readonly kind: "list" } & Filter)
+  | { readonly kind: "put" | "drop"; readonly id: string; readonly expiresInMs: number | undefined }
+  | { readonly kind: "notes"; readonly after: string | undefined; readonly order: "rising" | "falling" }
+  | { readonly kind: "wait"; readonly ms: number }
   | { readonly kind: "reopen" };
 
 const index = fc.nat(12);
-const maybe = <T>(values: readonly T[]): fc.Arbitrary<T | undefined> => fc.constantFrom(undefined, ...values);
+const maybe = <T>(values: readonly T[]): fc.Arbitrary<T | undefined> =>
+  fc.oneof({ arbitrary: fc.constant(undefined), weight: 2 }, fc.constantFrom(...values));
+const asked = fc.record({
+  ownerKeyId: fc.constantFrom(...OWNERS),
+  modelName: fc.constantFrom(...MODELS),
+  tag: maybe(TAGS),
+  batch: maybe(BATCHES),
+});
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({
     kind: fc.constant<"insert">("insert"),
-    tasks: fc.array(
-      fc.record({ ownerKeyId: fc.constantFrom(...OWNERS), modelName: fc.constantFrom(...MODELS) }),
-      { minLength: 1, maxLength: 3 },
-    ),
+    tasks: fc.array(asked, { minLength: 1, maxLength: 3 }),
+    isRelaxed: fc.boolean(),
   }),
-  fc.record({ kind: fc.constantFrom<"start" | "get">("start", "get"), index }),
+  fc.record({ kind: fc.constant<"start">("start"), index, site: fc.constantFrom(...SITES) }),
+  fc.record({ kind: fc.constantFrom<"look" | "again" | "remove">("look", "again", "remove"), index }),
   fc.record({ kind: fc.constant<"end">("end"), index, to: fc.constantFrom(...FINAL) }),
   fc.record({
     kind: fc.constant<"list">("list"),
     ownerKeyId: maybe(OWNERS),
     state: maybe(TASK_STATES),
     model: maybe(MODELS),
+    tag: maybe(TAGS),
+    site: maybe(SITES),
+    batchId: maybe(BATCHES),
+    isDeadLetter: maybe([true] as const),
     limit: fc.integer({ min: 1, max: 5 }),
     cursor: index,
+    running: index,
   }),
-  { arbitrary: fc.record({ kind: fc.constant<"reopen">("reopen") }), weight: 1 },
+  fc.record({
+    kind: fc.constantFrom<"put" | "drop">("put", "drop"),
+    id: fc.constantFrom(...NOTES),
+    expiresInMs: maybe([1000, 100_000]),
+  }),
+  fc.record({
+    kind: fc.constant<"notes">("notes"),
+    after: maybe(NOTES),
+    order: fc.constantFrom<"rising" | "falling">("rising", "falling"),
+  }),
+  fc.record({ kind: fc.constant<"wait">("wait"), ms: fc.constantFrom(10, 2000, 3_600_000) }),
+  fc.record({ kind: fc.constant<"reopen">("reopen") }),
 );
-
-/** What is expected of one task. */
-interface Expected {
-  readonly accepted: TaskRecord;
-  /** The record that the store was given, or gave back after it was reopened: what the gateway works on. */
-  working: TaskRecord;
-}
 
 /** Runs all sequences on one store: what earlier ones left there must not disturb later ones. */
 export async function randomSequences(subject: Subject): Promise<void> {
-  const known: Expected[] = [];
+  const plain = new PlainStore(subject.clock);
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
-      for (const each of steps) await run(subject, known, each);
-      assert.deepEqual(
-        subject.store.unfinished(),
-        known.map(({ working }) => working).filter(({ state }) => !isFinal(state)),
-      );
+    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 30 }), async (steps) => {
+      for (const each of steps) await run(subject, plain, each);
+      assert.deepEqual([...subject.store.unfinished()], plain.unfinished());
     }),
     { numRuns: 40, interruptAfterTimeLimit: 5000, markInterruptAsFailure: false },
   );
 }
 
-async function run(subject: Subject, known: Expected[], step: Step): Promise<void> {
+async function run(subject: Subject, plain: PlainStore, step: Step): Promise<void> {
   const { store } = subject;
   switch (step.kind) {
     case "insert": {
-      const tasks = step.tasks.map(sampleTask);
-      known.push(...tasks.map((working) => ({ accepted: structuredClone(working), working })));
-      await Promise.all(tasks.map((task) => store.insert(task)));
-      return;
+      const durability = step.isRelaxed ? "relaxed" : "flushed";
+      const tasks = step.tasks.map(({ ownerKeyId, modelName, tag, batch }) =>
+        sampleTask({
+          ownerKeyId,
+          modelName,
+          durability,
+          tags: tag === undefined ? [] : [tag],
+          batch: batch === undefined ? undefined : { id: batch, index: 0, reference: undefined },
+        }),
+      );
+      plain.insert(tasks);
+      return store.insert(tasks);
     }
     case "start": {
-      const task = recent(known, step.index)?.working;
-      if (task?.state !== "PENDING") return;
-      startTask(task);
-      return store.update(task);
+      const task = plain.start(plain.recent(step.index), step.site);
+      return task === undefined ? undefined : store.saveAttempts(task);
     }
     case "end": {
-      const task = recent(known, step.index)?.working;
-      if (task === undefined || isFinal(task.state)) return;
-      return store.update(endTask(task, step.to));
+      const task = plain.end(plain.recent(step.index), step.to);
+      return task === undefined ? undefined : store.finish(task);
     }
-    case "get": {
-      const task = recent(known, step.index)?.working;
-      assert.deepEqual(await store.get(task?.id ?? ("task_" as TaskId)), task);
+    case "again": {
+      const task = plain.beginAgain(plain.recent(step.index));
+      return task === undefined ? undefined : store.reopen(task);
+    }
+    case "remove": {
+      const id = plain.recent(step.index) ?? ("task_" as TaskId);
+      plain.removeData(id, subject.clock.now());
+      return store.removeData([id], subject.clock.now());
+    }
+    case "look": {
+      const id = plain.recent(step.index) ?? ("task_" as TaskId);
+      assert.deepEqual(await store.get(id), plain.get(id));
+      assert.deepEqual(store.load(id), plain.load(id));
+      assert.equal(store.hasInput(id), plain.hasInput(id));
       return;
     }
-    case "list": {
-      const query = { ...step, before: recent(known, step.cursor)?.working.id };
-      assert.deepEqual(await store.list(query), expectedList(known, query));
+    case "list":
+      return list(subject, plain, step);
+    case "put": {
+      const expiresAtMs = step.expiresInMs === undefined ? undefined : subject.clock.now() + step.expiresInMs;
+      const document = { collection: "notes", id: step.id, value: subject.clock.now(), expiresAtMs };
+      plain.put(document);
+      return store.documents.put([document]);
+    }
+    case "drop":
+      plain.notes.delete(step.id);
+      return store.documents.remove("notes", [step.id]);
+    case "notes": {
+      const { after, order } = step;
+      assert.deepEqual(
+        store.documents.list("notes", { after, order, limit: 3 }),
+        plain.list(after, order, 3),
+      );
       return;
     }
+    case "wait":
+      subject.clock.advance(step.ms);
+      plain.expire();
+      return subject.sweep();
     case "reopen":
-      return reopen(subject, known);
+      return subject.reopen();
   }
 }
 
-/** What had not ended is as it was accepted; the gateway goes on with the store's own records. */
-async function reopen(subject: Subject, known: readonly Expected[]): Promise<void> {
-  const before = subject.store;
-  await subject.reopen();
-  if (subject.store === before) return;
-  const restored = new Map(subject.store.unfinished().map((task) => [task.id, task]));
-  for (const each of known) {
-    if (isFinal(each.working.state)) continue;
-    assert.deepEqual(restored.get(each.accepted.id), each.accepted);
-    each.working = restored.get(each.accepted.id) ?? each.working;
-  }
-}
-
-/** Counted from the newest, so that short sequences meet their own tasks. */
-const recent = (known: readonly Expected[], index: number): Expected | undefined => known.at(-1 - index);
-
-function expectedList(
-  known: readonly Expected[],
-  { ownerKeyId, state, model, before, limit }: TaskQuery,
-): TaskRecord[] {
-  return known
-    .map(({ working }) => working)
-    .filter((task) => ownerKeyId === undefined || task.ownerKeyId === ownerKeyId)
-    .filter((task) => state === undefined || task.state === state)
-    .filter((task) => model === undefined || task.model.name === model)
-    .filter((task) => before === undefined || task.id < before)
-    .reverse()
-    .slice(0, limit);
+async function list(
+  subject: Subject,
+  plain: PlainStore,
+  { cursor, running, ...filter }: Filter,
+): Promise<void> {
+  const query: TaskQuery = { ...filter, before: plain.recent(cursor) };
+  const runs = plain.load(plain.recent(running) ?? ("task_" as TaskId));
+  if (runs !== undefined) startTask(runs, { site: "berlin" });
+  const live = (id: TaskId) => (id === runs?.id ? runs : undefined);
+  const found = await subject.store.list(query, live);
+  const expected = plain.find(query, live);
+  assert.deepEqual(
+    found.map((task) => ({ ...task, input: undefined })),
+    expected.map((task) => ({ ...task, input: undefined })),
+  );
 }
