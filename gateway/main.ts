@@ -2,7 +2,7 @@
 
 import { ensureCertificates } from "@legacygpu/certs";
 import type { CreateKey } from "@legacygpu/shared/api/keys";
-import type { Clock } from "@legacygpu/shared/clock";
+import type { Clock, Random } from "@legacygpu/shared/clock";
 import type { Home } from "@legacygpu/shared/home";
 import { Lifecycle } from "@legacygpu/shared/lifecycle";
 import type { Logger } from "@legacygpu/shared/log";
@@ -11,29 +11,41 @@ import { KeyRing } from "./auth/key-ring.ts";
 import { Balancer } from "./balancers/balancer.ts";
 import { errorResponse, toRoute } from "./http/endpoint.ts";
 import { agentEndpoints } from "./http/resources/agent.ts";
+import { batchEndpoints } from "./http/resources/batches.ts";
 import { clusterEndpoints } from "./http/resources/cluster.ts";
+import { deadLetterEndpoints } from "./http/resources/dead-letters.ts";
 import { healthEndpoints } from "./http/resources/health.ts";
 import { inferenceEndpoints } from "./http/resources/inference.ts";
 import { keyEndpoints } from "./http/resources/keys.ts";
+import { modelQueueEndpoints } from "./http/resources/model-queue.ts";
 import { modelEndpoints } from "./http/resources/models.ts";
+import { taskEventEndpoints } from "./http/resources/task-events.ts";
+import { SubmissionReader } from "./http/resources/task-submission.ts";
 import { taskEndpoints } from "./http/resources/tasks.ts";
+import { uploadEndpoints } from "./http/resources/uploads.ts";
+import { webhookEndpoints } from "./http/resources/webhooks.ts";
 import { listen } from "./http/server.ts";
+import { AttemptOutputs } from "./link/attempt-outputs.ts";
 import { Hub } from "./link/hub.ts";
-import { Uploads } from "./link/uploads.ts";
 import { Counters } from "./metrics.ts";
 import { Catalogue } from "./models/catalogue.ts";
+import { Admission, type QueueLimits } from "./queue/admission.ts";
 import { Registry } from "./registry/registry.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
 import { LmdbTaskStore } from "./store/lmdb-task-store.ts";
+import { Batches } from "./tasks/batches.ts";
+import { Idempotency } from "./tasks/idempotency.ts";
+import { QueueControl } from "./tasks/queue-control.ts";
+import { taskJson } from "./tasks/task-json.ts";
 import { TaskService } from "./tasks/task-service.ts";
+import { UploadStore } from "./uploads/upload-store.ts";
+import { Webhooks } from "./webhooks/webhooks.ts";
 
 /** Longer than the longest wait that a client may ask for. */
 const REQUEST_TIMEOUT_MS = 90_000;
-/** How long a worker whose link broke may take to come back before its work is given to others. */
+/** How long a worker whose link broke may take to come back before its work is offered to others. */
 const RECONNECT_GRACE_MS = 1_000;
 const CLOSE_GRACE_MS = 5_000;
-const MAX_FINISHED_TASKS = 100_000;
-const MAX_FINISHED_AGE_MS = 7 * 24 * 3_600_000;
 
 export interface GatewayOptions {
   readonly home: Home;
@@ -43,12 +55,23 @@ export interface GatewayOptions {
   /** Names and addresses that clients use, beside localhost: they go into the certificate. */
   readonly hosts: readonly string[];
   readonly strategy: string;
-  readonly maxQueueSize: number;
+  readonly queueLimits: QueueLimits;
   readonly heartbeatIntervalMs: number;
   readonly heartbeatTimeoutMs: number;
+  /** How long the work of a site that is cut off, or of an earlier start of the gateway, is kept for its workers. */
+  readonly leaseMs: number;
+  readonly retention: {
+    readonly maxFinished: number;
+    readonly maxFinishedAgeMs: number;
+    readonly maxStoredBytes: number;
+  };
+  /** Private networks that webhooks may go to, as CIDR. */
+  readonly webhookNetworks: readonly string[];
   readonly maxBodyBytes: number;
   readonly log: Logger;
   readonly clock: Clock;
+  /** Default `Math.random`. */
+  readonly random?: Random;
 }
 
 export interface Gateway {
@@ -81,41 +104,54 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 }
 
 async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promise<Gateway> {
-  const { home, host, port, clock, log, maxBodyBytes } = options;
+  const { home, host, port, clock, log, maxBodyBytes, random = Math.random } = options;
+  const { heartbeatIntervalMs, heartbeatTimeoutMs, leaseMs } = options;
   const balancer = new Balancer(options.strategy);
   const certificates = await ensureCertificates({ dir: home.certs, hosts: [...options.hosts, host], clock });
   const keys = await KeyRing.open(home.keysFile, clock);
   const catalogue = await Catalogue.open(home.models, clock);
   const counters = new Counters();
-  const uploads = new Uploads();
-  const store = await LmdbTaskStore.open({
-    path: home.tasksFile,
-    clock,
-    log,
-    maxFinished: MAX_FINISHED_TASKS,
-    maxFinishedAgeMs: MAX_FINISHED_AGE_MS,
-  });
+  const outputs = new AttemptOutputs();
+  const uploads = await UploadStore.open({ folder: home.uploads, clock, log });
+  lifecycle.add("uploads", () => uploads.close());
+  const store = await LmdbTaskStore.open({ path: home.tasksFile, clock, log, ...options.retention });
   lifecycle.add("store", () => store.close());
 
-  // Three of the parts need each other: the registry reports lost work, the scheduler ends of tasks.
+  // Some of the parts need each other: the registry reports lost work, the scheduler what becomes of tasks.
   const registry = new Registry({
     clock,
     log,
     reconnectGraceMs: RECONNECT_GRACE_MS,
+    leaseMs,
     onGone: (worker, tokens) => scheduler.lost(worker, tokens, worker.cause),
   });
   const scheduler: Scheduler = new Scheduler({
     clock,
+    random,
     log,
     registry,
     balancer,
     counters,
-    maxQueueSize: options.maxQueueSize,
+    leaseMs,
     firstToken: store.firstToken,
+    load: (id) => store.load(id),
+    onChanged: (task) => tasks.changed(task),
     onSettled: (task) => tasks.settled(task),
   });
-  const tasks: TaskService = new TaskService({ clock, log, store, scheduler });
-  const { heartbeatIntervalMs, heartbeatTimeoutMs } = options;
+  const { documents } = store;
+  const webhooks = new Webhooks({
+    documents,
+    clock,
+    random,
+    log,
+    allowedNetworks: options.webhookNetworks,
+    taskView: async (id) => {
+      const task = await tasks.find(id);
+      return task === undefined ? undefined : taskJson(task, tasks.explain(task.id));
+    },
+  });
+  const admission = new Admission(options.queueLimits);
+  const tasks: TaskService = new TaskService({ clock, log, store, scheduler, admission, notifier: webhooks });
   const hub = new Hub({
     clock,
     log,
@@ -123,23 +159,36 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     registry,
     scheduler,
     counters,
-    uploads,
+    outputs,
     heartbeatIntervalMs,
     heartbeatTimeoutMs,
   });
   lifecycle.add("scheduler", () => scheduler.close());
+  lifecycle.add("tasks", () => tasks.close());
+  lifecycle.add("webhooks", () => webhooks.close());
   lifecycle.add("registry", () => registry.close());
 
+  const control = new QueueControl({ documents, scheduler, log });
   tasks.restore();
+  webhooks.start();
 
+  const reader = new SubmissionReader({ catalogue, uploads, webhooks });
+  const idempotency = new Idempotency(documents, clock);
+  const batches = new Batches(tasks, documents, clock);
   const endpoints = [
     ...healthEndpoints(registry),
     ...clusterEndpoints({ registry, scheduler, balancer, counters, clock }),
-    ...taskEndpoints({ tasks, catalogue, maxBodyBytes }),
+    ...taskEndpoints({ tasks, reader, idempotency, maxBodyBytes }),
+    ...taskEventEndpoints({ tasks, clock }),
+    ...deadLetterEndpoints(tasks),
+    ...batchEndpoints({ batches, tasks, reader, idempotency, maxBodyBytes }),
+    ...uploadEndpoints({ uploads }),
+    ...webhookEndpoints(webhooks),
+    ...modelQueueEndpoints({ catalogue, scheduler, registry, counters, control, clock }),
     ...inferenceEndpoints({ tasks, catalogue, registry, maxBodyBytes }),
     ...modelEndpoints(catalogue),
     ...keyEndpoints(keys),
-    ...agentEndpoints({ blobs: catalogue.blobs, scheduler, uploads }),
+    ...agentEndpoints({ blobs: catalogue.blobs, scheduler, outputs }),
   ];
   const server = await listen({
     host,

@@ -3,10 +3,10 @@
 import { fail } from "@legacygpu/shared/errors";
 import type { TaskOutput } from "@legacygpu/shared/protocol/messages";
 
-/** Uploads whose `result` never came are dropped, oldest first, beyond this. */
+/** Outputs whose `result` never came are dropped, oldest first, beyond this. */
 const MAX_WAITING = 1024;
 
-export class Uploads {
+export class AttemptOutputs {
   readonly #outputs = new Map<number, TaskOutput>();
 
   put(token: number, output: TaskOutput): void {

@@ -25,11 +25,13 @@ import type { Worker } from "../registry/worker.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import { modelKey } from "../tasks/record.ts";
 import { Session, type SessionEvents, type WorkerMessage } from "./session.ts";
-import type { Uploads } from "./uploads.ts";
+import type { AttemptOutputs } from "./attempt-outputs.ts";
 
 /** An agent that connects and says nothing is closed. */
 const HELLO_TIMEOUT_MS = 10_000;
 const PING_BYTES = 8;
+/** Silence is noticed this much after the timeout at most. */
+const SILENCE_CHECK_MS = 1000;
 
 export interface HubOptions {
   readonly clock: Clock;
@@ -38,7 +40,7 @@ export interface HubOptions {
   readonly registry: Registry;
   readonly scheduler: Scheduler;
   readonly counters: Counters;
-  readonly uploads: Uploads;
+  readonly outputs: AttemptOutputs;
   readonly heartbeatIntervalMs: number;
   readonly heartbeatTimeoutMs: number;
 }
@@ -47,11 +49,15 @@ export class Hub implements SessionEvents {
   readonly #options: HubOptions;
   readonly #sessions = new Map<Session, Worker | undefined>();
   readonly #ids = new SortableIds();
-  readonly #heartbeat: Timer;
+  readonly #timers: readonly Timer[];
 
   constructor(options: HubOptions) {
     this.#options = options;
-    this.#heartbeat = every(options.clock, options.heartbeatIntervalMs, () => this.#beat());
+    const { clock, heartbeatIntervalMs } = options;
+    this.#timers = [
+      every(clock, heartbeatIntervalMs, () => this.#beat()),
+      every(clock, Math.min(SILENCE_CHECK_MS, heartbeatIntervalMs), () => this.#endSilent()),
+    ];
     options.keys.onRevoked((keyId) => this.#closeRevoked(keyId));
   }
 
@@ -67,7 +73,7 @@ export class Hub implements SessionEvents {
 
   /** Tells every agent to come back elsewhere or later, and closes the links. */
   close(): void {
-    this.#heartbeat.cancel();
+    for (const timer of this.#timers) timer.cancel();
     for (const session of this.#sessions.keys())
       session.close(CLOSE.goingAway, "the gateway is shutting down");
   }
@@ -83,23 +89,7 @@ export class Hub implements SessionEvents {
       );
       return;
     }
-    const previous = this.#sessionOf(hello.workerId);
-    const arrival = this.#options.registry.arrive(hello, session);
-    if (arrival.kind === "taken") {
-      session.close(CLOSE.workerIdInUse, `worker id ${hello.workerId} is in use by another live agent`);
-      return;
-    }
-    const { worker } = arrival;
-    this.#sessions.set(session, worker);
-    if (previous !== undefined) {
-      this.#sessions.set(previous, undefined);
-      previous.close(CLOSE.replaced, "the agent has connected again");
-    }
-    const held = new Set(hello.held.map(({ token }) => token));
-    const forgotten = [...worker.tokens].filter((token) => !held.has(token));
-    session.send(this.#welcome(session, worker, held));
-    this.#ping(session);
-    this.#options.scheduler.lost(worker, forgotten, "the link broke before it received the task");
+    this.#options.scheduler.together(() => this.#greet(session, hello));
   }
 
   message(session: Session, message: WorkerMessage): void {
@@ -171,8 +161,30 @@ export class Hub implements SessionEvents {
     return session;
   }
 
-  #welcome(session: Session, worker: Worker, held: ReadonlySet<number>): GatewayMessage {
-    const { clock, scheduler, heartbeatIntervalMs, heartbeatTimeoutMs } = this.#options;
+  #greet(session: Session, hello: MessageOf<AgentMessage, "hello">): void {
+    const { registry, scheduler } = this.#options;
+    const previous = this.#sessionOf(hello.workerId);
+    const arrival = registry.arrive(hello, session);
+    if (arrival.kind === "taken") {
+      session.close(CLOSE.workerIdInUse, `worker id ${hello.workerId} is in use by another live agent`);
+      return;
+    }
+    const { worker } = arrival;
+    this.#sessions.set(session, worker);
+    if (previous !== undefined) {
+      this.#sessions.set(previous, undefined);
+      previous.close(CLOSE.replaced, "the agent has connected again");
+    }
+    const keep = scheduler.claim(worker, hello.held);
+    session.send(this.#welcome(session, keep));
+    this.#ping(session);
+    const kept = new Set(keep);
+    const forgotten = [...worker.tokens].filter((token) => !kept.has(token));
+    scheduler.lost(worker, forgotten, "the link broke before it received the task");
+  }
+
+  #welcome(session: Session, keep: number[]): GatewayMessage {
+    const { clock, heartbeatIntervalMs, heartbeatTimeoutMs } = this.#options;
     return {
       type: "welcome",
       protocol: PROTOCOL_VERSION,
@@ -180,37 +192,43 @@ export class Hub implements SessionEvents {
       serverTimeMs: clock.now(),
       heartbeatIntervalMs,
       heartbeatTimeoutMs,
-      keep: [...held].filter((token) => scheduler.isLive(worker, token)),
+      keep,
     };
   }
 
   #result(worker: Worker, message: MessageOf<AgentMessage, "result">): void {
-    const { scheduler, uploads } = this.#options;
+    const { scheduler, outputs } = this.#options;
     if (message.output.kind === "output") {
       scheduler.completed(worker, message.token, message.output, message.timings);
       return;
     }
     try {
-      scheduler.completed(worker, message.token, uploads.take(message.token), message.timings);
+      scheduler.completed(worker, message.token, outputs.take(message.token), message.timings);
     } catch (error) {
       scheduler.failed(worker, message.token, toWireError(error));
     }
   }
 
   #beat(): void {
-    const { clock, registry, scheduler, heartbeatTimeoutMs } = this.#options;
-    for (const [session, worker] of this.#sessions) {
-      if (clock.monotonic() - session.lastHeardMs > heartbeatTimeoutMs) {
-        const cause = `silent for ${heartbeatTimeoutMs} ms`;
-        session.close(CLOSE.heartbeatTimeout, cause);
-        if (worker !== undefined) registry.giveUp(worker, cause);
-      } else if (session.state === "online") {
-        session.send({ type: "heartbeat", serverTimeMs: clock.now() });
-        this.#ping(session);
-      }
+    const { clock, scheduler } = this.#options;
+    for (const session of this.#sessions.keys()) {
+      if (session.state !== "online") continue;
+      session.send({ type: "heartbeat", serverTimeMs: clock.now() });
+      this.#ping(session);
     }
     // A worker that failed to load a model is allowed to try again after a while: time alone can make a task runnable.
     scheduler.dispatch();
+  }
+
+  /** Their leases are over. */
+  #endSilent(): void {
+    const { clock, registry, heartbeatTimeoutMs } = this.#options;
+    for (const [session, worker] of this.#sessions) {
+      if (clock.monotonic() - session.lastHeardMs <= heartbeatTimeoutMs) continue;
+      const cause = `silent for ${heartbeatTimeoutMs} ms`;
+      session.close(CLOSE.heartbeatTimeout, cause);
+      if (worker !== undefined) registry.giveUp(worker, cause);
+    }
   }
 
   #ping(session: Session): void {

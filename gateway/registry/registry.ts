@@ -1,6 +1,7 @@
 /** All workers that are connected, or whose work is still kept for them. */
 
 import type { Clock, Timer } from "@legacygpu/shared/clock";
+import type { WireError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
 import type { WorkerState } from "@legacygpu/shared/task";
 import { type Hello, Worker, type WorkerLink } from "./worker.ts";
@@ -10,6 +11,8 @@ export interface RegistryOptions {
   readonly log: Logger;
   /** How long the work of a worker whose link broke is kept for it. */
   readonly reconnectGraceMs: number;
+  /** The same when every link of its site broke: then it is the site's line, and its workers go on computing. */
+  readonly leaseMs: number;
   /** Called when a worker is given up, with the tokens that it held. */
   readonly onGone: (worker: Worker, tokens: readonly number[]) => void;
 }
@@ -63,14 +66,34 @@ export class Registry {
 
   /** The link broke without a goodbye: the worker may still be computing. */
   linkLost(worker: Worker, cause: string): void {
+    const { clock, reconnectGraceMs } = this.#options;
     worker.link = undefined;
+    worker.linkLostAtMs = clock.monotonic();
     this.#setState(worker, "UNHEALTHY", cause);
-    const timer = this.#options.clock.after(this.#options.reconnectGraceMs, () => this.giveUp(worker, cause));
-    this.#graceTimers.set(worker, timer);
+    this.#graceTimers.set(
+      worker,
+      clock.after(reconnectGraceMs, () => this.#graceOver(worker, cause)),
+    );
+  }
+
+  /** A worker answered a task as it should. */
+  noteSuccess(worker: Worker): void {
+    if (worker.health.success() && worker.state === "DEGRADED")
+      this.#setState(worker, "HEALTHY", "it has answered a task again");
+  }
+
+  noteFailure(worker: Worker, error: WireError): void {
+    const ejectedMs = worker.health.failure(error, this.#options.clock.monotonic());
+    if (ejectedMs === undefined || (worker.state !== "HEALTHY" && worker.state !== "DEGRADED")) return;
+    this.#setState(
+      worker,
+      "DEGRADED",
+      `tasks failed on it, it is tried again after ${ejectedMs / 1000} s; the last: ${error.message}`,
+    );
   }
 
   drain(worker: Worker, cause: string): void {
-    if (worker.state === "HEALTHY") this.#setState(worker, "DRAINING", cause);
+    if (worker.state === "HEALTHY" || worker.state === "DEGRADED") this.#setState(worker, "DRAINING", cause);
   }
 
   /** Forgets the worker; what it held goes back to the queue. Idempotent. */
@@ -93,8 +116,33 @@ export class Registry {
   #takeBack(worker: Worker, link: WorkerLink): Arrival {
     this.#stopGrace(worker);
     worker.link = link;
-    this.#setState(worker, "HEALTHY", "reconnected");
+    this.#setState(worker, worker.health.isTrusted ? "HEALTHY" : "DEGRADED", "reconnected");
     return { kind: "back", worker };
+  }
+
+  #graceOver(worker: Worker, cause: string): void {
+    const { clock, leaseMs } = this.#options;
+    const leftMs = worker.linkLostAtMs + leaseMs - clock.monotonic();
+    if (leftMs <= 0 || !this.#isSiteCutOff(worker.hello.site)) {
+      this.giveUp(worker, cause);
+      return;
+    }
+    this.#setState(worker, "UNHEALTHY", `the links of the whole site broke: ${cause}`);
+    this.#graceTimers.set(
+      worker,
+      clock.after(leftMs, () => this.giveUp(worker, cause)),
+    );
+  }
+
+  /** Several workers of the site, and none of them has a link. One alone that is away has rather died. */
+  #isSiteCutOff(site: string): boolean {
+    let away = 0;
+    for (const worker of this.#workers.values()) {
+      if (worker.hello.site !== site) continue;
+      if (worker.link !== undefined) return false;
+      away += 1;
+    }
+    return away > 1;
   }
 
   #stopGrace(worker: Worker): void {

@@ -1,17 +1,20 @@
 /**
  * One worker as the gateway knows it: what it is, what it holds, and whether it can take more.
  *
- * States:
- *   HEALTHY    connected, takes tasks
- *   DRAINING   connected, finishes what it holds, takes nothing
- *   UNHEALTHY  its link broke; what it holds is kept for it until the grace time is over
- *   GONE       given up: what it held went back to the queue. Final for this object
+ * | state     | it                                                              | leaves it                                                       |
+ * | --------- | --------------------------------------------------------------- | --------------------------------------------------------------- |
+ * | HEALTHY   | takes tasks                                                     | faults in a row → DEGRADED; drain → DRAINING; link broken → UNHEALTHY; silence, goodbye → GONE |
+ * | DEGRADED  | is spared; later gets one task at a time to prove itself        | a success → HEALTHY; otherwise as HEALTHY                       |
+ * | DRAINING  | finishes what it holds, takes nothing                           | link closed, goodbye → GONE                                     |
+ * | UNHEALTHY | has no link; what it holds is kept for it                       | back in time → HEALTHY or DEGRADED; otherwise → GONE            |
+ * | GONE      | what it held went back to the queue                             | final for this object                                           |
  */
 
 import type { AgentMessage, GatewayMessage, MessageOf, ModelRef } from "@legacygpu/shared/protocol/messages";
 import type { WorkerState } from "@legacygpu/shared/task";
 import type { Candidate } from "../balancers/strategy.ts";
 import { modelKey } from "../tasks/record.ts";
+import { Health } from "./health.ts";
 import { RttEstimate } from "./rtt.ts";
 
 export type Hello = MessageOf<AgentMessage, "hello">;
@@ -41,6 +44,7 @@ export class Worker implements Candidate {
   readonly hello: Hello;
   readonly connectedAtMs: number;
   readonly rtt = new RttEstimate();
+  readonly health = new Health();
   readonly models = new Map<string, ModelStateMessage>();
   /** Tokens of the attempts that it holds. */
   readonly tokens = new Set<number>();
@@ -49,6 +53,8 @@ export class Worker implements Candidate {
   state: WorkerState = "HEALTHY";
   /** Why it is in this state. */
   cause = "connected";
+  /** Monotonic; when its link broke. */
+  linkLostAtMs = 0;
   completed = 0;
   failed = 0;
   #serviceMs: number | undefined;
@@ -81,8 +87,23 @@ export class Worker implements Candidate {
     return Math.min(MAX_CREDIT, this.slots + Math.ceil((1.5 * this.slots * (rttMs + 1)) / serviceMs) + 2);
   }
 
+  /** Whether it has room for an attempt now. One that is being spared has room for one. */
   get isOpen(): boolean {
-    return this.state === "HEALTHY" && this.inFlight < this.credit && this.link?.canSend === true;
+    if (this.state !== "HEALTHY" && this.state !== "DEGRADED") return false;
+    const room = this.state === "HEALTHY" ? this.credit : 1;
+    return this.inFlight < room && this.link?.canSend === true;
+  }
+
+  /** @param nowMs monotonic */
+  isProbeDue(nowMs: number): boolean {
+    return this.state === "DEGRADED" && this.health.isProbeDue(nowMs);
+  }
+
+  /** That a model may take: of its largest card, or of the machine when it computes on the CPU. */
+  get memoryBytes(): number {
+    const { hardware, providers } = this.hello;
+    if (providers[0] === "cpu") return hardware.memoryBytes;
+    return Math.max(0, ...hardware.gpus.map(({ vramBytes = 0 }) => vramBytes)) || hardware.memoryBytes;
   }
 
   canRun(model: { name: string; version: string }, nowMs: number): boolean {

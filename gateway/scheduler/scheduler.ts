@@ -1,77 +1,92 @@
 /**
  * The life of a task between acceptance and its end: waits in the queue, is bound late to a worker with credit, and is settled once.
  *
- * Every attempt has a fencing token. `#live` holds the attempts whose answer is still wanted; an answer with any other token
- * changes nothing and is counted. Whatever frees a worker, brings one or adds a task calls {@link Scheduler.dispatch}.
+ * Every attempt has a fencing token; an answer with a token that is not live changes nothing and is counted. Whatever frees a worker, brings
+ * one or adds a task calls {@link Scheduler.dispatch}.
  */
 
-import type { Clock, Timer } from "@legacygpu/shared/clock";
-import { fail, toWireError, type WireError } from "@legacygpu/shared/errors";
+import type { Clock, Random } from "@legacygpu/shared/clock";
+import { asLegacyGpuError, fail, toWireError, type WireError } from "@legacygpu/shared/errors";
 import type { TaskId } from "@legacygpu/shared/ids";
 import type { Logger } from "@legacygpu/shared/log";
-import type { AttemptTimings, TaskInput, TaskOutput } from "@legacygpu/shared/protocol/messages";
-import { type AttemptOutcome, PRIORITIES, type TaskState } from "@legacygpu/shared/task";
+import type { AttemptTimings, TaskOutput } from "@legacygpu/shared/protocol/messages";
+import { type AttemptOutcome, isFinal, type TaskState } from "@legacygpu/shared/task";
 import type { Balancer } from "../balancers/balancer.ts";
 import type { Counters } from "../metrics.ts";
-import { ReadyQueue, type Ticket } from "../queue/ready-queue.ts";
+import { TimeHeap } from "../queue/time-heap.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Worker } from "../registry/worker.ts";
-import {
-  type AttemptRecord,
-  countedAttempts,
-  modelKey,
-  type TaskRecord,
-  transition,
-} from "../tasks/record.ts";
+import { countedAttempts, type TaskRecord, transition } from "../tasks/record.ts";
+import { AttemptTable } from "./attempt-table.ts";
+import { Entry, factsOf, type Orphan, type RestoredTask } from "./entry.ts";
+import { Groups } from "./groups.ts";
 import { pickWorker } from "./pick-worker.ts";
+import { Records } from "./records.ts";
+import { afterFailure } from "./retry-policy.ts";
 import { taskMessage } from "./task-message.ts";
-import { waitingReason } from "./waiting-reason.ts";
-
-/** A task that never gets as far as being run is not sent around for ever. */
-const MAX_SENDS = 20;
+import { TaskView } from "./task-view.ts";
+import { Throughput } from "./throughput.ts";
+import { WaitingRoom } from "./waiting-room.ts";
 
 export interface SchedulerOptions {
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Logger;
   readonly registry: Registry;
   readonly balancer: Balancer;
   readonly counters: Counters;
-  readonly maxQueueSize: number;
-  /** Above every token of earlier starts: an agent that survived the last one must not hold a live-looking one. Default: by the clock. */
-  readonly firstToken?: number;
+  /** How long the work of an earlier start is kept for the workers that held it. */
+  readonly leaseMs: number;
+  /** Above every token of earlier starts. */
+  readonly firstToken: number;
+  /** An unfinished stored task with its input. @throws `store_corrupt` */
+  readonly load: (id: TaskId) => TaskRecord | undefined;
+  /** A stored task has another attempt, or one of them has changed. */
+  readonly onChanged: (task: TaskRecord) => void;
   /** The task has reached a final state. */
   readonly onSettled: (task: TaskRecord) => void;
 }
 
-interface Attempt {
-  readonly record: AttemptRecord;
-  readonly worker: Worker;
-  /** Monotonic. */
-  readonly sentAtMs: number;
-}
-
-interface Entry {
-  readonly task: TaskRecord;
-  /** Monotonic; the latest time that it entered the queue. */
-  queuedAtMs: number;
-  ticket: Ticket<Entry> | undefined;
-  attempt: Attempt | undefined;
-  deadline: Timer | undefined;
-  readonly triedWorkerIds: Set<string>;
-  lastError: WireError | undefined;
-}
-
 export class Scheduler {
   readonly #options: SchedulerOptions;
-  readonly #queue = new ReadyQueue<Entry>(PRIORITIES.length);
+  readonly #waiting: WaitingRoom;
+  readonly #groups = new Groups();
+  readonly #records: Records;
   readonly #entries = new Map<TaskId, Entry>();
-  readonly #live = new Map<number, Entry>();
-  #lastToken: number;
+  readonly #attempts: AttemptTable;
+  readonly #deadlines: TimeHeap<Entry>;
+  readonly #throughput: Throughput;
+  /** How everything stands, for those who only look. */
+  readonly view: TaskView;
   #running = 0;
 
   constructor(options: SchedulerOptions) {
+    const { clock } = options;
     this.#options = options;
-    this.#lastToken = options.firstToken ?? options.clock.now() * 1000;
+    this.#records = new Records(options.load);
+    this.#attempts = new AttemptTable(clock, options.firstToken);
+    this.#throughput = new Throughput(clock);
+    this.#deadlines = new TimeHeap({
+      clock,
+      slot: { get: (entry) => entry.deadlineSlot, set: (entry, index) => (entry.deadlineSlot = index) },
+      onDue: (entry) => this.#deadlinePassed(entry),
+    });
+    this.#waiting = new WaitingRoom({
+      clock,
+      random: options.random,
+      choose: (entry) => this.#choose(entry),
+      send: (entry, worker) => this.#send(entry, worker),
+    });
+    this.view = new TaskView({
+      clock,
+      registry: options.registry,
+      entries: this.#entries,
+      attempts: this.#attempts,
+      waiting: this.#waiting,
+      groups: this.#groups,
+      records: this.#records,
+      throughput: this.#throughput,
+    });
   }
 
   get pendingCount(): number {
@@ -82,37 +97,40 @@ export class Scheduler {
     return this.#running;
   }
 
-  /** Whoever submits has asked {@link assertRoom} before: a task that is stored by now cannot be refused any more. */
-  submit(task: TaskRecord): void {
-    this.#enqueue(this.#enter(task), "back");
+  /** The queue that waits, by group, and which of it is held back. */
+  get groups(): Groups {
+    return this.#groups;
+  }
+
+  /** @param isStored the store has it: its record need not stay in memory. */
+  submit(task: TaskRecord, { isStored }: { readonly isStored: boolean }): void {
+    const keep = !isStored || this.#records.hasRoomFor(task);
+    const entry = new Entry(factsOf(task), keep ? task : undefined, isStored);
+    this.#records.entered(entry);
+    this.#enter(entry);
+    this.#waiting.enter(entry, "back");
     this.dispatch();
   }
 
   /**
-   * Takes up a task that an earlier start of this gateway accepted; it goes before everything of its class. Called for the newest first, before
-   * the first worker comes, so that the oldest is the first. A deadline that passed meanwhile ends it.
+   * Takes up a task that an earlier start of this gateway accepted. Called for the oldest first, before the first worker comes. One that a worker
+   * held is kept for that worker for a lease.
    */
-  restore(task: TaskRecord): void {
-    const nowMs = this.#options.clock.now();
-    if (task.state === "RUNNING") transition(task, "PENDING", nowMs);
-    const entry = this.#enter(task);
-    this.#enqueue(entry, "front");
-    if (task.deadlineAtMs !== undefined && task.deadlineAtMs <= nowMs) this.#deadlinePassed(entry);
-  }
-
-  /** @param arriving tasks that have been let in and are not submitted yet. @throws `queue_full` */
-  assertRoom(arriving = 0): void {
-    const limit = this.#options.maxQueueSize;
-    const pending = this.pendingCount + arriving;
-    if (pending < limit) return;
-    throw fail("queue_full", `${pending} tasks are waiting; the limit is ${limit}.`, { pending, limit });
+  restore(pending: RestoredTask): void {
+    const { clock, leaseMs } = this.#options;
+    const entry = new Entry(pending, undefined, true);
+    entry.lastToken = pending.lastToken;
+    entry.heldBy = pending.heldBy;
+    this.#enter(entry);
+    if (pending.heldBy === undefined) this.#waiting.enter(entry, "back");
+    else this.#waiting.park(entry, clock.now() + leaseMs);
   }
 
   /** @returns false when the task has already ended. */
   cancel(id: TaskId, reason: string): boolean {
     const entry = this.#entries.get(id);
     if (entry === undefined) return false;
-    this.#abandonAttempt(entry, "cancelled", reason);
+    this.#withdraw(entry, "cancelled", reason);
     this.#settle(entry, "CANCELLED", { error: toWireError(fail("task_cancelled", reason)) });
     this.dispatch();
     return true;
@@ -120,219 +138,245 @@ export class Scheduler {
 
   /** Sends waiting tasks to workers with credit until one of the two runs out. */
   dispatch(): void {
-    for (;;) {
-      const taken = this.#queue.takeFirst((entry) => this.#pick(entry));
-      if (taken === undefined) return;
-      this.#send(taken.item, taken.choice);
-    }
+    this.#waiting.offer();
+  }
+
+  /** Nothing is sent while `work` runs, so that a worker which comes back can claim what it held before others are asked; then dispatches. */
+  together(work: () => void): void {
+    this.#waiting.offerAfter(work);
+  }
+
+  /** Of the attempts that a worker says it holds: those that it may go on with. */
+  claim(worker: Worker, held: readonly { readonly taskId: string; readonly token: number }[]): number[] {
+    return held
+      .filter(({ taskId, token }) => this.#claimOne(worker, taskId, token))
+      .map(({ token }) => token);
   }
 
   /** The worker began to run the attempt. */
   accepted(worker: Worker, token: number): void {
-    const entry = this.#entryOf(worker, token);
-    if (entry?.attempt === undefined) return;
-    entry.attempt.record.wasAccepted = true;
+    const entry = this.#liveEntry(worker, token);
+    if (entry === undefined) return;
     this.#start(entry);
+    this.#changed(entry);
   }
 
   completed(worker: Worker, token: number, output: TaskOutput, timings: AttemptTimings): void {
-    const entry = this.#entryOf(worker, token);
-    if (entry?.attempt === undefined) return;
-    const { record, sentAtMs } = entry.attempt;
-    record.wasAccepted = true;
+    const { clock, registry } = this.#options;
+    const entry = this.#liveEntry(worker, token);
+    if (entry?.attempt === undefined || entry.task === undefined) return;
+    const { sentAtMs } = entry.attempt;
     this.#start(entry);
     const busyMs = timings.loadMs + timings.preprocessMs + timings.executeMs + timings.postprocessMs;
-    const totalMs = this.#options.clock.monotonic() - sentAtMs;
+    const totalMs = clock.monotonic() - sentAtMs;
     entry.task.timings = {
       onWorker: timings,
-      queueMs: sentAtMs - entry.queuedAtMs,
+      queueMs: Math.max(0, sentAtMs - entry.queuedAtMs),
       networkMs: Math.max(0, totalMs - timings.queuedMs - timings.fetchMs - busyMs),
     };
     worker.completed += 1;
     worker.served(busyMs - timings.loadMs);
+    registry.noteSuccess(worker);
+    this.#waiting.succeeded();
+    entry.task.outputBytes = output.tensors.reduce((sum, { data }) => sum + data.length, 0);
     this.#endAttempt(entry, "completed");
     this.#settle(entry, "COMPLETED", { output });
   }
 
   failed(worker: Worker, token: number, error: WireError): void {
-    const entry = this.#entryOf(worker, token);
-    if (entry?.attempt === undefined) return;
+    const entry = this.#liveEntry(worker, token);
+    if (entry?.task === undefined) return;
     worker.failed += 1;
     if (error.code === "model_load_failed") worker.modelFailed(entry.task.model, this.#options.clock.now());
+    this.#options.registry.noteFailure(worker, error);
     const isTimeout = error.code === "deadline_exceeded" || error.code === "execution_timeout";
     this.#endAttempt(entry, isTimeout ? "timed_out" : "failed", error);
     if (isTimeout) this.#settle(entry, "TIMED_OUT", { error });
-    else if (error.retryable) this.#retry(entry, error);
-    else this.#settle(entry, "FAILED", { error });
+    else this.#afterFailure(entry, entry.task, worker, error);
   }
 
-  /** The worker will not answer for these any more. */
+  /** The worker will not answer for these any more, unless it comes back before somebody else has begun them. */
   lost(worker: Worker, tokens: readonly number[], cause: string): void {
+    const nowMs = this.#options.clock.now();
     for (const token of tokens) {
-      const entry = this.#entryOf(worker, token);
-      if (entry === undefined) continue;
+      const entry = this.#attempts.find(worker, token);
+      const attempt = entry === undefined ? undefined : this.#attempts.release(entry);
+      if (entry?.task === undefined || attempt === undefined) continue;
       this.#options.counters.attemptsLost += 1;
       const error = toWireError(fail("worker_lost", `Worker ${worker.id} was lost: ${cause}.`));
-      this.#endAttempt(entry, "worker_lost", error);
-      this.#retry(entry, error);
+      entry.needTrouble.orphan = { record: attempt.record, lostAtMs: nowMs, error };
+      this.#afterFailure(entry, entry.task, worker, error);
     }
     this.dispatch();
   }
 
-  /** The input of a live attempt, for a worker that connected with `keyId`. @throws `attempt_not_found` */
-  inputOf(taskId: string, token: number, keyId: string): TaskInput {
-    const entry = this.#live.get(token);
-    const isTheirs = entry?.task.id === taskId && entry.attempt?.worker.link?.keyId === keyId;
-    if (!isTheirs || entry.task.input === undefined) throw fail("attempt_not_found");
-    return entry.task.input;
-  }
-
-  isLive(worker: Worker, token: number): boolean {
-    return this.#live.get(token)?.attempt?.worker === worker;
-  }
-
-  /** Why the task is not running yet, for a person; undefined when it runs or has ended. */
-  pendingReason(id: TaskId): string | undefined {
-    const entry = this.#entries.get(id);
-    if (entry === undefined || entry.task.state !== "PENDING") return undefined;
-    if (entry.attempt !== undefined)
-      return `Sent to worker ${entry.attempt.worker.id}, which has not started it yet.`;
-    const ahead = entry.ticket === undefined ? 0 : this.#queue.positionOf(entry.ticket);
-    const { registry, clock } = this.#options;
-    return waitingReason([...registry.all], entry.task.model, ahead, entry.lastError, clock.now());
-  }
-
   close(): void {
-    for (const entry of this.#entries.values()) entry.deadline?.cancel();
+    this.#deadlines.close();
+    this.#waiting.close();
     this.#entries.clear();
-    this.#live.clear();
+    this.#attempts.clear();
   }
 
-  #pick(entry: Entry): Worker | undefined {
+  // ---- the ways of an entry
+
+  #enter(entry: Entry): void {
+    this.#entries.set(entry.id, entry);
+    this.#groups.add(entry.group);
+    if (entry.deadlineAtMs !== undefined) this.#deadlines.add(entry, entry.deadlineAtMs);
+  }
+
+  #choose(entry: Entry): Worker | undefined {
+    if (this.#groups.isPaused(entry.group)) return undefined;
     const { registry, balancer, clock } = this.#options;
-    return pickWorker(registry.all, balancer, entry.task.model, entry.triedWorkerIds, clock.now());
-  }
-
-  #enter(task: TaskRecord): Entry {
-    const entry: Entry = {
-      task,
-      queuedAtMs: 0,
-      ticket: undefined,
-      attempt: undefined,
-      deadline: undefined,
-      triedWorkerIds: new Set(),
-      lastError: undefined,
-    };
-    this.#entries.set(task.id, entry);
-    if (task.deadlineAtMs !== undefined) {
-      const leftMs = Math.max(0, task.deadlineAtMs - this.#options.clock.now());
-      entry.deadline = this.#options.clock.after(leftMs, () => this.#deadlinePassed(entry));
-    }
-    return entry;
-  }
-
-  #enqueue(entry: Entry, end: "front" | "back"): void {
-    const { task } = entry;
-    const place = { classIndex: PRIORITIES.indexOf(task.priority), group: modelKey(task.model) };
-    entry.queuedAtMs = this.#options.clock.monotonic();
-    entry.ticket = end === "front" ? this.#queue.pushFront(entry, place) : this.#queue.pushBack(entry, place);
+    const requirements = this.#groups.requirements(entry.group);
+    const now = { wallMs: clock.now(), monotonicMs: clock.monotonic() };
+    return pickWorker(registry.all, balancer, requirements, entry.trouble, now);
   }
 
   #send(entry: Entry, worker: Worker): void {
     const { clock } = this.#options;
-    entry.ticket = undefined;
-    this.#lastToken += 1;
-    const record: AttemptRecord = {
-      token: this.#lastToken,
-      workerId: worker.id,
-      site: worker.hello.site,
-      startedAtMs: clock.now(),
-      wasAccepted: false,
-      endedAtMs: undefined,
-      outcome: undefined,
-      error: undefined,
-    };
-    entry.task.attempts.push(record);
-    entry.attempt = { record, worker, sentAtMs: clock.monotonic() };
-    this.#live.set(record.token, entry);
-    worker.tokens.add(record.token);
-    worker.link?.announce(entry.task.model);
-    worker.link?.send(taskMessage(entry.task, record.token, clock.now()));
+    const task = this.#read(entry);
+    if (task === undefined) return;
+    this.#closeOrphan(entry);
+    const { record } = this.#attempts.begin(entry, task, worker);
+    worker.link?.announce(task.model);
+    worker.link?.send(taskMessage(task, record.token, clock.now()));
+    this.#records.sent(entry);
+    this.#changed(entry);
+  }
+
+  /** The record with its input. What cannot be read any more ends here, with the reason. */
+  #read(entry: Entry): TaskRecord | undefined {
+    try {
+      return this.#records.read(entry, this.#options.clock.now());
+    } catch (error) {
+      const known = asLegacyGpuError(error);
+      this.#options.log.error({ err: known, taskId: entry.id }, "a stored task cannot be read");
+      entry.task ??= this.#records.damaged(entry, this.#options.clock.now());
+      this.#settle(entry, "FAILED", { error: toWireError(known) });
+      return undefined;
+    }
+  }
+
+  #claimOne(worker: Worker, taskId: string, token: number): boolean {
+    const entry = this.#entries.get(taskId as TaskId);
+    if (entry?.attempt?.worker === worker && entry.attempt.record.token === token) return true;
+    const isClaimable = entry !== undefined && this.#attempts.isClaimable(entry, worker, token);
+    const task = isClaimable && (entry.heldBy ?? worker.id) === worker.id ? this.#read(entry) : undefined;
+    if (entry === undefined || task === undefined) {
+      this.#options.counters.staleMessages += 1;
+      return false;
+    }
+    this.#waiting.leave(entry);
+    if (entry.trouble?.orphan?.record.token === token) entry.trouble.orphan = undefined;
+    else this.#closeOrphan(entry);
+    const { record } = this.#attempts.claim(entry, task, worker, token);
+    entry.heldBy = undefined;
+    this.#records.sent(entry);
+    this.#options.counters.attemptsReclaimed += 1;
+    if (record.acceptedAtMs !== undefined) this.#start(entry);
+    this.#changed(entry);
+    return true;
   }
 
   #start(entry: Entry): void {
-    if (entry.task.state === "RUNNING") return;
-    transition(entry.task, "RUNNING", this.#options.clock.now());
+    const { task, attempt } = entry;
+    if (task === undefined || attempt === undefined) return;
+    const nowMs = this.#options.clock.now();
+    attempt.record.acceptedAtMs ??= nowMs;
+    if (task.state === "RUNNING") return;
+    transition(task, "RUNNING", nowMs);
     this.#running += 1;
   }
 
-  #retry(entry: Entry, error: WireError): void {
-    const { task } = entry;
-    entry.lastError = error;
-    const last = task.attempts.at(-1);
-    if (last !== undefined) entry.triedWorkerIds.add(last.workerId);
-    if (countedAttempts(task) >= task.maxAttempts || task.attempts.length >= MAX_SENDS) {
-      this.#settle(entry, "FAILED", {
-        error: {
-          ...error,
-          message: `${error.message} (attempt ${task.attempts.length}, no more are made)`,
-          retryable: false,
-        },
-      });
+  #afterFailure(entry: Entry, task: TaskRecord, worker: Worker, error: WireError): void {
+    const { clock, random } = this.#options;
+    const trouble = entry.needTrouble;
+    trouble.lastError = error;
+    trouble.triedWorkerIds.add(worker.id);
+    if (error.code === "out_of_memory")
+      trouble.memoryBytesOver = Math.max(trouble.memoryBytesOver, worker.memoryBytes);
+    const verdict = afterFailure(task, error, random);
+    if (verdict.kind === "end") {
+      task.isDeadLetter = verdict.isDeadLetter;
+      this.#settle(entry, "FAILED", { error: verdict.error });
       return;
     }
     if (task.state === "RUNNING") {
-      transition(task, "PENDING", this.#options.clock.now());
+      transition(task, "PENDING", clock.now());
       this.#running -= 1;
     }
-    this.#enqueue(entry, "front");
+    this.#changed(entry);
+    trouble.isChargedRetry = verdict.isCharged;
+    if (verdict.delayMs === 0 && !verdict.isCharged) this.#waiting.enter(entry, "front");
+    else this.#waiting.park(entry, clock.now() + verdict.delayMs);
   }
 
-  #entryOf(worker: Worker, token: number): Entry | undefined {
-    const entry = this.#live.get(token);
-    if (entry !== undefined && entry.attempt?.worker === worker) return entry;
-    this.#options.counters.staleMessages += 1;
-    return undefined;
+  #liveEntry(worker: Worker, token: number): Entry | undefined {
+    const entry = this.#attempts.find(worker, token);
+    if (entry === undefined) this.#options.counters.staleMessages += 1;
+    return entry;
   }
 
   #endAttempt(entry: Entry, outcome: AttemptOutcome, error?: WireError): void {
-    const { attempt } = entry;
+    const attempt = this.#attempts.release(entry);
     if (attempt === undefined) return;
-    entry.attempt = undefined;
-    this.#live.delete(attempt.record.token);
-    attempt.worker.tokens.delete(attempt.record.token);
     attempt.record.endedAtMs = this.#options.clock.now();
     attempt.record.outcome = outcome;
     attempt.record.error = error;
   }
 
   /** Ends the attempt from our side and tells the worker. */
-  #abandonAttempt(entry: Entry, outcome: AttemptOutcome, reason: string): void {
+  #withdraw(entry: Entry, outcome: AttemptOutcome, reason: string): void {
     const { attempt } = entry;
     if (attempt === undefined) return;
-    attempt.worker.link?.send({ type: "cancel", taskId: entry.task.id, token: attempt.record.token, reason });
+    attempt.worker.link?.send({ type: "cancel", taskId: entry.id, token: attempt.record.token, reason });
     this.#endAttempt(entry, outcome);
   }
 
+  /** Nobody can have the lost attempt back any more. */
+  #closeOrphan(entry: Entry): void {
+    const orphan: Orphan | undefined = entry.trouble?.orphan;
+    if (entry.trouble === undefined || orphan === undefined) return;
+    entry.trouble.orphan = undefined;
+    orphan.record.endedAtMs = orphan.lostAtMs;
+    orphan.record.outcome = "worker_lost";
+    orphan.record.error = orphan.error;
+  }
+
   #deadlinePassed(entry: Entry): void {
-    const phase = entry.task.state === "RUNNING" ? "while it ran" : "before it was started";
-    const reason = this.pendingReason(entry.task.id);
-    this.#abandonAttempt(entry, "timed_out", "its deadline passed");
+    const task = entry.task ?? this.#read(entry);
+    if (task === undefined) return;
+    const isBegun = countedAttempts(task) > 0;
+    const reason = this.view.explain(entry.id)?.reason;
+    this.#withdraw(entry, "timed_out", "its deadline passed");
+    const phase =
+      task.state === "RUNNING" ? "while it ran" : isBegun ? "between two attempts" : "before it was started";
     const message = `The deadline passed ${phase}.${reason === undefined ? "" : ` ${reason}`}`;
     this.#settle(entry, "TIMED_OUT", { error: toWireError(fail("deadline_exceeded", message)) });
     this.dispatch();
   }
 
+  #changed(entry: Entry): void {
+    if (entry.isStored && entry.task !== undefined) this.#options.onChanged(entry.task);
+  }
+
   #settle(entry: Entry, to: TaskState, how: { output?: TaskOutput; error?: WireError }): void {
-    const { task } = entry;
+    const task = entry.task ?? this.#read(entry);
+    // Reading it has settled it.
+    if (task === undefined || isFinal(task.state)) return;
     if (task.state === "RUNNING") this.#running -= 1;
-    entry.deadline?.cancel();
-    if (entry.ticket !== undefined) this.#queue.remove(entry.ticket);
+    this.#closeOrphan(entry);
+    this.#deadlines.remove(entry);
+    this.#waiting.leave(entry);
     this.#entries.delete(task.id);
+    this.#records.left(entry);
+    this.#groups.remove(entry.group);
     task.output = how.output;
     task.error = how.error;
     transition(task, to, this.#options.clock.now());
-    this.#options.counters.taskEnded(to, (task.completedAtMs ?? 0) - task.createdAtMs);
+    this.#throughput.ended();
+    this.#options.counters.taskEnded(to, task.model.name, (task.completedAtMs ?? 0) - task.createdAtMs);
     this.#options.onSettled(task);
   }
 }

@@ -2,11 +2,23 @@
 
 import type { InferResponse, TaskJson } from "@legacygpu/shared/api/tasks";
 import type { ModelRef, TaskOutput } from "@legacygpu/shared/protocol/messages";
-import { type AttemptRecord, countedAttempts, type TaskRecord, type TaskTimings } from "./record.ts";
+import type { Explanation } from "../scheduler/explanation.ts";
+import {
+  type AttemptRecord,
+  type BatchPlace,
+  countedAttempts,
+  type TaskRecord,
+  type TaskTimings,
+} from "./record.ts";
 import { tensorToJson } from "./tensor-json.ts";
 
-/** @param reason why it is not running, when it is PENDING. */
-export function taskJson(task: TaskRecord, reason: string | undefined): TaskJson {
+/** A larger result is not repeated whenever somebody looks at the task: it has its own address. */
+const MAX_INLINE_RESULT_BYTES = 1024 * 1024;
+
+/** @param explanation why it is not running, when it waits. */
+export function taskJson(task: TaskRecord, explanation: Explanation | undefined): TaskJson {
+  const { position, etaMs } = explanation ?? {};
+  const isInline = (task.outputBytes ?? 0) <= MAX_INLINE_RESULT_BYTES;
   return {
     id: task.id,
     object: "task",
@@ -14,20 +26,42 @@ export function taskJson(task: TaskRecord, reason: string | undefined): TaskJson
     version: task.model.version,
     status: task.state,
     priority: task.priority,
-    ...(reason === undefined ? {} : { reason }),
+    durability: task.durability,
+    ...(explanation === undefined ? {} : { reason: explanation.reason }),
+    ...(position === undefined
+      ? {}
+      : { queue: { position, ...(etaMs === undefined ? {} : { eta_ms: etaMs }) } }),
+    ...(explanation?.progress === undefined ? {} : { progress: explanation.progress }),
     attempt: countedAttempts(task),
     max_attempts: task.maxAttempts,
     created_at: iso(task.createdAtMs),
+    queued_at: iso(task.earlierRounds.at(-1)?.retriedAtMs ?? task.createdAtMs),
     started_at: isoOrNull(task.startedAtMs),
     completed_at: isoOrNull(task.completedAtMs),
     deadline_at: isoOrNull(task.deadlineAtMs),
-    attempts: task.attempts.map(attemptJson),
+    expires_at: isoOrNull(task.resultExpiresAtMs),
+    attempts: task.attempts.map((attempt, index) => attemptJson(attempt, index)),
     timings_ms: task.timings === undefined ? null : timingsJson(task, task.timings),
     error: task.error ?? null,
-    result: task.output === undefined ? null : inferResponse(task.model, task.output),
-    urls: { self: `/tasks/${task.id}`, cancel: `/tasks/${task.id}/cancel` },
+    result: task.output === undefined || !isInline ? null : inferResponse(task.model, task.output),
+    result_bytes: task.outputBytes ?? null,
+    dead_letter: task.isDeadLetter,
+    data_removed: task.dataRemovedAtMs !== undefined,
+    ...(task.batch === undefined ? {} : { batch: batchJson(task.batch) }),
+    urls: {
+      self: `/tasks/${task.id}`,
+      result: `/tasks/${task.id}/result`,
+      events: `/tasks/${task.id}/events`,
+      cancel: `/tasks/${task.id}/cancel`,
+      retry: `/tasks/${task.id}/retry`,
+    },
     metadata: { ...task.metadata },
+    tags: [...task.tags],
   };
+}
+
+function batchJson({ id, index, reference }: BatchPlace): NonNullable<TaskJson["batch"]> {
+  return { id, index, ...(reference === undefined ? {} : { external_reference: reference }) };
 }
 
 export function inferResponse(model: ModelRef, output: TaskOutput, id?: string): InferResponse {
@@ -43,11 +77,12 @@ export function inferResponse(model: ModelRef, output: TaskOutput, id?: string):
 function attemptJson(attempt: AttemptRecord, index: number): TaskJson["attempts"][number] {
   return {
     n: index + 1,
+    token: attempt.token,
     worker: attempt.workerId,
     site: attempt.site,
     started_at: iso(attempt.startedAtMs),
     ended_at: isoOrNull(attempt.endedAtMs),
-    outcome: attempt.outcome ?? "running",
+    outcome: attempt.outcome ?? (attempt.acceptedAtMs === undefined ? "sent" : "running"),
     ...(attempt.error === undefined ? {} : { error: attempt.error }),
   };
 }

@@ -1,5 +1,5 @@
 /**
- * Everything that can be asked of tasks: submit, look up, list, wait, cancel.
+ * Everything that can be asked of tasks: submit, look up, list, wait, cancel, retry, remove.
  *
  * A stored task is in the store before it is in the queue, and its end is in the store before anybody is told of it. A synchronous
  * inference has the same queue, priorities, retries and failover, but lives only as long as its request.
@@ -9,33 +9,26 @@ import type { Clock } from "@legacygpu/shared/clock";
 import { asLegacyGpuError, fail, fromWireError } from "@legacygpu/shared/errors";
 import { SortableIds, type TaskId } from "@legacygpu/shared/ids";
 import type { Logger } from "@legacygpu/shared/log";
-import type { TaskInput } from "@legacygpu/shared/protocol/messages";
-import { isFinal, type Priority, type TaskState } from "@legacygpu/shared/task";
+import { isFinal } from "@legacygpu/shared/task";
 import { isAdmin, type Principal } from "../auth/principal.ts";
-import type { Model } from "../models/catalogue.ts";
+import type { Admission } from "../queue/admission.ts";
+import type { Explanation } from "../scheduler/explanation.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
-import type { TaskStore } from "../store/task-store.ts";
-import { newTask, type TaskRecord } from "./record.ts";
+import type { Document, TaskQuery, TaskStore } from "../store/task-store.ts";
+import { AttemptJournal } from "./attempt-journal.ts";
+import { beginAnew, newTask, type TaskRecord, type WebhookEvent } from "./record.ts";
+import { orderOf, type Submission } from "./submission.ts";
+import { TaskWatch } from "./task-watch.ts";
 
-const MAX_ATTEMPTS = 3;
 /** How soon the end of a task is stored again when the disk was full. */
 const END_RETRY_MS = 1000;
 
-export interface Submission {
-  readonly model: Model;
-  readonly input: TaskInput;
-  readonly outputs?: readonly string[] | undefined;
-  readonly priority: Priority;
-  /** From now; absent: none. */
-  readonly deadlineMs?: number | undefined;
-  readonly metadata?: Readonly<Record<string, string>> | undefined;
-}
-
-export interface TaskFilter {
-  readonly state?: TaskState | undefined;
-  readonly model?: string | undefined;
-  readonly limit: number;
-  readonly cursor?: string | undefined;
+/** What the service needs of webhooks. */
+export interface Notifier {
+  /** What must be stored with the event, so that it is told of. */
+  deliveriesFor(task: TaskRecord, event: WebhookEvent): readonly Document[];
+  /** They are stored. */
+  wake(): void;
 }
 
 export interface TaskServiceOptions {
@@ -43,6 +36,8 @@ export interface TaskServiceOptions {
   readonly log: Logger;
   readonly store: TaskStore;
   readonly scheduler: Scheduler;
+  readonly admission: Admission;
+  readonly notifier: Notifier;
 }
 
 /** A synchronous inference under way. */
@@ -53,80 +48,136 @@ export interface Inference {
   cancel(reason: string): void;
 }
 
+export type TaskFilter = Omit<TaskQuery, "ownerKeyId" | "before"> & { readonly cursor?: string | undefined };
+
 export class TaskService {
   readonly #options: TaskServiceOptions;
   readonly #ids = new SortableIds();
-  readonly #listeners = new Map<TaskId, Set<(task: TaskRecord) => void>>();
+  readonly #journal: AttemptJournal;
   /** Stored tasks that have not ended: only these are written when they do. */
-  readonly #stored = new Set<TaskId>();
-  /** Tasks that are on their way into the store: they have their place in the queue already. */
-  #arriving = 0;
+  readonly #unstored = new Set<TaskId>();
+  /** Tasks with ids of their clients' own that are on their way into the store. */
+  readonly #arriving = new Map<TaskId, Promise<TaskRecord>>();
+  readonly watch = new TaskWatch();
 
   constructor(options: TaskServiceOptions) {
+    const { clock, log, store, notifier } = options;
     this.#options = options;
+    this.#journal = new AttemptJournal({
+      clock,
+      log,
+      store,
+      onStarted: (task) => notifier.deliveriesFor(task, "started"),
+      onSaved: (task) => {
+        this.watch.announce(task);
+        if (task.webhook !== undefined) notifier.wake();
+      },
+    });
   }
 
   /** Takes up what an earlier start of this gateway accepted and did not end. Called once, before the first worker comes. */
   restore(): void {
-    const { scheduler, store, log } = this.#options;
-    const tasks = store.unfinished();
-    for (const { id } of tasks) this.#stored.add(id);
-    for (const task of tasks.reverse()) scheduler.restore(task);
-    if (tasks.length > 0) log.info({ tasks: tasks.length }, "tasks of an earlier start are taken up");
-  }
-
-  /** When this has resolved the task is in the store. @throws `queue_full`, `store_full`, `store_failed` */
-  async submit(principal: Principal, submission: Submission): Promise<TaskRecord> {
-    const { scheduler, store } = this.#options;
-    scheduler.assertRoom(this.#arriving);
-    const task = this.#create(principal, submission);
-    this.#arriving += 1;
-    try {
-      await store.insert(task);
-    } finally {
-      this.#arriving -= 1;
+    const { scheduler, store, admission, log } = this.#options;
+    let count = 0;
+    for (const pending of store.unfinished()) {
+      admission.restore(pending.ownerKeyId, 1, pending.inputBytes);
+      scheduler.restore(pending);
+      count += 1;
     }
-    this.#stored.add(task.id);
-    scheduler.submit(task);
-    return task;
+    if (count > 0) log.info({ tasks: count }, "tasks of an earlier start are taken up");
+    scheduler.dispatch();
   }
 
-  /** @throws `queue_full` */
+  /**
+   * When this has resolved the tasks are in the store (or, relaxed, on their way): all of them or none.
+   * @param documents what is stored with them.
+   * @throws `key_queue_full`, `queue_full`, `store_full`, `store_failed`
+   */
+  async submit(
+    principal: Principal,
+    submissions: readonly Submission[],
+    documents: (tasks: readonly TaskRecord[]) => readonly Document[] = () => [],
+  ): Promise<TaskRecord[]> {
+    const { scheduler, store, admission } = this.#options;
+    const tasks = submissions.map((submission) => this.#create(principal, submission));
+    const bytes = tasks.reduce((sum, { inputBytes }) => sum + inputBytes, 0);
+    admission.reserve(principal.keyId, tasks.length, bytes);
+    try {
+      await store.insert(tasks, documents(tasks));
+    } catch (error) {
+      admission.release(principal.keyId, tasks.length, bytes);
+      throw error;
+    }
+    scheduler.together(() => {
+      for (const task of tasks) scheduler.submit(task, { isStored: true });
+    });
+    return tasks;
+  }
+
+  /**
+   * A task with an id of its client's own: the same request again finds the task that it made.
+   * @throws `task_exists` when another request made it; as {@link submit}
+   */
+  async submitOnce(
+    principal: Principal,
+    submission: Submission & { readonly id: TaskId; readonly requestHash: string },
+  ): Promise<{ task: TaskRecord; isNew: boolean }> {
+    const { id, requestHash } = submission;
+    const known = (await this.#arriving.get(id)?.catch(() => undefined)) ?? (await this.#find(id));
+    if (known !== undefined) {
+      if (known.ownerKeyId === principal.keyId && known.requestHash === requestHash)
+        return { task: known, isNew: false };
+      throw fail("task_exists", `Task ${id} exists and was made from another request.`, { path: "id" });
+    }
+    // Another request for the same id may have come while this one was looking.
+    if (this.#arriving.has(id)) return this.submitOnce(principal, submission);
+    const arrival = this.submit(principal, [submission]).then(([task]) => task as TaskRecord);
+    this.#arriving.set(id, arrival);
+    try {
+      return { task: await arrival, isNew: true };
+    } finally {
+      this.#arriving.delete(id);
+    }
+  }
+
+  /** @throws `key_queue_full`, `queue_full` */
   infer(principal: Principal, submission: Submission): Inference {
-    const { scheduler } = this.#options;
-    scheduler.assertRoom(this.#arriving);
+    const { scheduler, admission } = this.#options;
     const task = this.#create(principal, submission);
+    admission.reserve(principal.keyId, 1, task.inputBytes);
+    this.#unstored.add(task.id);
     const done = new Promise<TaskRecord>((resolve, reject) => {
-      this.#listen(task.id, (ended) => {
+      const stop = this.watch.watch(task.id, (ended) => {
+        stop();
         if (ended.error === undefined) resolve(ended);
         else reject(fromWireError(ended.error));
       });
     });
-    scheduler.submit(task);
+    scheduler.submit(task, { isStored: false });
     return { done, id: task.id, cancel: (reason) => scheduler.cancel(task.id, reason) };
   }
 
   /** @throws `task_not_found`, also for tasks of others. */
   async get(principal: Principal, id: string): Promise<TaskRecord> {
-    const task = await this.#options.store.get(id as TaskId);
+    const task = await this.#find(id as TaskId);
     if (task !== undefined && (task.ownerKeyId === principal.keyId || isAdmin(principal))) return task;
     throw fail("task_not_found", `There is no task ${id}.`);
   }
 
-  /** Newest first; admins see everybody's. */
+  /** For those who act for the gateway itself. */
+  find(id: string): Promise<TaskRecord | undefined> {
+    return this.#find(id as TaskId);
+  }
+
+  /** Newest first, without results; admins see everybody's. */
   async list(
     principal: Principal,
     filter: TaskFilter,
   ): Promise<{ tasks: TaskRecord[]; nextCursor: string | null }> {
-    const { limit, cursor, state, model } = filter;
+    const { limit, cursor, ...rest } = filter;
     const ownerKeyId = isAdmin(principal) ? undefined : principal.keyId;
-    const found = await this.#options.store.list({
-      ownerKeyId,
-      state,
-      model,
-      limit: limit + 1,
-      before: cursor,
-    });
+    const query = { ...rest, ownerKeyId, limit: limit + 1, before: cursor };
+    const found = filter.state === "RUNNING" ? this.#listRunning(query) : await this.#list(query);
     const tasks = found.slice(0, limit);
     return { tasks, nextCursor: found.length > limit ? (tasks.at(-1)?.id ?? null) : null };
   }
@@ -134,44 +185,115 @@ export class TaskService {
   /** Idempotent: a task that has ended stays as it is. @throws `task_not_found` */
   async cancel(principal: Principal, id: string): Promise<TaskRecord> {
     const task = await this.get(principal, id);
-    this.#options.scheduler.cancel(task.id, "Cancelled by its owner.");
+    if (!this.#options.scheduler.cancel(task.id, "Cancelled by its owner.")) return task;
+    return this.get(principal, id);
+  }
+
+  /** Another life for a task that failed or timed out. @throws `task_not_found`, `task_not_retryable`, and as {@link submit} */
+  async retry(principal: Principal, id: string): Promise<TaskRecord> {
+    const { store, scheduler, admission, clock } = this.#options;
+    const task = await this.get(principal, id);
+    const mayRetry = (task.state === "FAILED" || task.state === "TIMED_OUT") && store.hasInput(task.id);
+    if (!mayRetry || this.#arriving.has(task.id)) {
+      const why = this.#arriving.has(task.id) ? "is being retried" : `is ${task.state}`;
+      throw fail(
+        "task_not_retryable",
+        `Task ${id} ${why}; only a failed or timed-out task with its input can be retried.`,
+        {
+          state: task.state,
+          dataRemoved: task.dataRemovedAtMs !== undefined,
+        },
+      );
+    }
+    admission.reserve(task.ownerKeyId, 1, task.inputBytes);
+    task.output = undefined;
+    beginAnew(task, clock.now());
+    const reopening = store.reopen(task).then(() => task);
+    this.#arriving.set(task.id, reopening);
+    try {
+      await reopening;
+    } catch (error) {
+      admission.release(task.ownerKeyId, 1, task.inputBytes);
+      throw error;
+    } finally {
+      this.#arriving.delete(task.id);
+    }
+    scheduler.submit(task, { isStored: true });
+    this.watch.announce(task);
     return task;
   }
 
-  /** Resolves when the task has ended, or after `timeoutMs`. */
-  wait(task: TaskRecord, timeoutMs: number): Promise<void> {
-    if (isFinal(task.state) && !this.#stored.has(task.id)) return Promise.resolve();
-    return new Promise((resolve) => {
-      const finish = (): void => {
-        timer.cancel();
-        this.#unlisten(task.id, finish);
-        resolve();
-      };
-      const timer = this.#options.clock.after(timeoutMs, finish);
-      this.#listen(task.id, finish);
-    });
+  /** Forgets input and output now; a task that has not ended is cancelled first. @throws `task_not_found` */
+  async removeData(principal: Principal, id: string): Promise<TaskRecord> {
+    const { store, clock } = this.#options;
+    const task = await this.cancel(principal, id);
+    await store.removeData([task.id], clock.now());
+    return this.get(principal, id);
   }
 
-  pendingReason(task: TaskRecord): string | undefined {
-    return this.#options.scheduler.pendingReason(task.id);
+  /** Resolves when `isEnough`, asked now and after every change, says so, or after `timeoutMs`: with the task as it is then. */
+  async wait(
+    task: TaskRecord,
+    timeoutMs: number,
+    isEnough: (task: TaskRecord) => boolean = ({ state }) => isFinal(state),
+  ): Promise<TaskRecord> {
+    const { clock } = this.#options;
+    const isLate = await new Promise<boolean>((resolve) => {
+      const finish = (late: boolean): void => {
+        timer.cancel();
+        stop();
+        resolve(late);
+      };
+      const timer = clock.after(timeoutMs, () => finish(true));
+      const stop = this.watch.watch(task.id, (changed) => {
+        if (isEnough(changed)) finish(false);
+      });
+      // It may have ended, or be stored as ended in this moment.
+      void this.#find(task.id).then((now) => {
+        if (now === undefined || isEnough(now)) finish(false);
+      });
+    });
+    const latest = isLate ? this.#options.scheduler.view.recordOf(task.id) : await this.#find(task.id);
+    return latest ?? task;
+  }
+
+  /** How many tasks of a batch are being run now. */
+  runningOf(batchId: string): number {
+    return this.#options.scheduler.view.running().filter(({ batch }) => batch?.id === batchId).length;
+  }
+
+  explain(id: TaskId): Explanation | undefined {
+    return this.#options.scheduler.view.explain(id);
+  }
+
+  /** For the scheduler: an attempt of a stored task has begun, was accepted, failed or was lost. */
+  changed(task: TaskRecord): void {
+    this.#journal.note(task);
   }
 
   /** For the scheduler: the task has reached a final state. */
   settled(task: TaskRecord): void {
-    if (!this.#stored.has(task.id)) {
-      this.#announce(task);
+    this.#options.admission.release(task.ownerKeyId, 1, task.inputBytes);
+    if (this.#unstored.delete(task.id)) {
+      this.watch.announce(task);
       return;
     }
+    this.#journal.ended(task.id);
     this.#storeEnd(task);
+  }
+
+  close(): void {
+    this.#journal.close();
   }
 
   /** Nobody is told of an end that is not stored: the task would run again after a restart. */
   #storeEnd(task: TaskRecord): void {
-    const { store, clock, log } = this.#options;
-    store.update(task).then(
+    const { store, clock, log, notifier } = this.#options;
+    const documents = task.webhook === undefined ? [] : notifier.deliveriesFor(task, "completed");
+    store.finish(task, documents).then(
       () => {
-        this.#stored.delete(task.id);
-        this.#announce(task);
+        this.watch.announce(task);
+        if (documents.length > 0) notifier.wake();
       },
       (error: unknown) => {
         log.error({ err: error, taskId: task.id }, "the end of a task was not stored");
@@ -181,38 +303,37 @@ export class TaskService {
     );
   }
 
+  async #find(id: TaskId): Promise<TaskRecord | undefined> {
+    const { scheduler, store } = this.#options;
+    // A synchronous inference is nobody's to look up.
+    if (this.#unstored.has(id)) return undefined;
+    return scheduler.view.recordOf(id) ?? (await store.get(id));
+  }
+
+  #list(query: TaskQuery): Promise<TaskRecord[]> {
+    const { scheduler, store } = this.#options;
+    return store.list(query, (id) => scheduler.view.recordOf(id));
+  }
+
+  #listRunning({ ownerKeyId, model, site, tag, batchId, limit, before }: TaskQuery): TaskRecord[] {
+    return this.#options.scheduler.view
+      .running()
+      .filter((task) => !this.#unstored.has(task.id))
+      .filter((task) => ownerKeyId === undefined || task.ownerKeyId === ownerKeyId)
+      .filter((task) => model === undefined || task.model.name === model)
+      .filter((task) => site === undefined || task.attempts.some((attempt) => attempt.site === site))
+      .filter((task) => tag === undefined || task.tags.includes(tag))
+      .filter((task) => batchId === undefined || task.batch?.id === batchId)
+      .filter((task) => before === undefined || task.id < before)
+      .sort((a, b) => (a.id < b.id ? 1 : -1))
+      .slice(0, limit);
+  }
+
   #create(principal: Principal, submission: Submission): TaskRecord {
     const nowMs = this.#options.clock.now();
-    const { model, input, outputs, priority, deadlineMs, metadata } = submission;
-    return newTask({
-      id: this.#ids.nextTaskId(nowMs),
-      ownerKeyId: principal.keyId,
-      model: model.ref,
-      input,
-      outputs,
-      priority,
-      metadata: metadata ?? {},
-      createdAtMs: nowMs,
-      deadlineAtMs: deadlineMs === undefined ? undefined : nowMs + deadlineMs,
-      maxAttempts: MAX_ATTEMPTS,
-    });
-  }
-
-  #announce(task: TaskRecord): void {
-    const listeners = this.#listeners.get(task.id);
-    this.#listeners.delete(task.id);
-    for (const listener of listeners ?? []) listener(task);
-  }
-
-  #listen(id: TaskId, listener: (task: TaskRecord) => void): void {
-    const listeners = this.#listeners.get(id);
-    if (listeners === undefined) this.#listeners.set(id, new Set([listener]));
-    else listeners.add(listener);
-  }
-
-  #unlisten(id: TaskId, listener: (task: TaskRecord) => void): void {
-    const listeners = this.#listeners.get(id);
-    listeners?.delete(listener);
-    if (listeners?.size === 0) this.#listeners.delete(id);
+    const id = submission.id ?? this.#ids.nextTaskId(nowMs);
+    const { deadlineMs, input } = submission;
+    const deadlineAtMs = deadlineMs === undefined ? undefined : nowMs + deadlineMs;
+    return newTask(orderOf(submission, { id, ownerKeyId: principal.keyId, nowMs }), input, deadlineAtMs);
   }
 }

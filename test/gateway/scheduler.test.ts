@@ -95,7 +95,7 @@ test("a broken link costs nothing when the agent is back within the grace time",
   rig.registry.linkLost(worker, "cut");
   assert.equal(worker.state, "UNHEALTHY");
   rig.clock.advance(900);
-  const { worker: back } = rig.connect("a");
+  const { worker: back } = rig.connect("a", { held: [{ taskId: task.id, token }] });
   assert.equal(back, worker);
   rig.clock.advance(10_000);
   rig.scheduler.completed(back, token, NO_OUTPUT, timings(1));
@@ -119,18 +119,19 @@ test("a retryable failure is tried elsewhere; on the same worker only when there
   const rig = new SchedulerRig();
   const { worker, link } = rig.connect("a");
   const task = rig.submit();
-  const crash = toWireError(fail("runner_crashed"));
-  rig.scheduler.failed(worker, link.tasks[0]?.token ?? 0, crash);
-  rig.scheduler.dispatch();
+  const broken = toWireError(fail("transfer_failed"));
+  rig.scheduler.failed(worker, link.tasks[0]?.token ?? 0, broken);
+  rig.clock.advance(0);
   assert.equal(link.tasks.length, 2, "alone, it gets the task again");
   const { worker: other, link: otherLink } = rig.connect("b");
-  rig.scheduler.failed(worker, link.tasks[1]?.token ?? 0, crash);
-  rig.scheduler.dispatch();
+  rig.scheduler.failed(worker, link.tasks[1]?.token ?? 0, broken);
+  rig.clock.advance(0);
   assert.equal(otherLink.tasks.length, 1);
-  rig.scheduler.failed(other, otherLink.tasks[0]?.token ?? 0, crash);
+  rig.scheduler.failed(other, otherLink.tasks[0]?.token ?? 0, broken);
   assert.equal(task.state, "FAILED");
-  assert.equal(task.error?.code, "runner_crashed");
+  assert.equal(task.error?.code, "transfer_failed");
   assert.equal(task.error?.retryable, false);
+  assert.equal(task.isDeadLetter, true);
 });
 
 test("an error of the model or the input is not tried again", () => {
@@ -151,9 +152,9 @@ test("a worker that could not load a model is not asked for it until some time h
     link.tasks[0]?.token ?? 0,
     toWireError(fail("model_load_failed", "no space left")),
   );
-  rig.scheduler.dispatch();
+  rig.clock.advance(0);
   assert.equal(task.state, "PENDING");
-  assert.match(rig.scheduler.pendingReason(task.id) ?? "", /No worker can run m@1: no space left/);
+  assert.match(rig.scheduler.view.explain(task.id)?.reason ?? "", /No worker can run m@1: no space left/);
   rig.clock.advance(31_000);
   rig.scheduler.dispatch();
   assert.equal(link.tasks.length, 2);
@@ -190,24 +191,20 @@ test("cancelling is immediate in every state and idempotent", () => {
   assert.equal(rig.scheduler.runningCount, 0);
 });
 
-test("a full queue refuses with its limit", () => {
-  const rig = new SchedulerRig({ maxQueueSize: 2 });
-  rig.submit();
-  rig.submit();
-  assert.throws(() => rig.scheduler.assertRoom(), { code: "queue_full", details: { pending: 2, limit: 2 } });
-});
-
 test("the reason of a waiting task says what is missing", () => {
   const rig = new SchedulerRig();
   const first = rig.submit();
-  assert.match(rig.scheduler.pendingReason(first.id) ?? "", /No worker is connected; start one/);
+  assert.match(rig.scheduler.view.explain(first.id)?.reason ?? "", /No worker is connected; start one/);
   const { worker } = rig.connect("a");
-  assert.match(rig.scheduler.pendingReason(first.id) ?? "", /Sent to worker a/);
+  assert.match(rig.scheduler.view.explain(first.id)?.reason ?? "", /Sent to worker a/);
   for (let i = 0; i < 5; i += 1) rig.submit();
   const last = rig.submit();
-  assert.match(rig.scheduler.pendingReason(last.id) ?? "", /The only worker is busy; 3 tasks are ahead/);
+  assert.match(
+    rig.scheduler.view.explain(last.id)?.reason ?? "",
+    /The only worker is busy; 3 tasks are ahead/,
+  );
   rig.registry.drain(worker, "maintenance");
-  assert.match(rig.scheduler.pendingReason(last.id) ?? "", /a is DRAINING \(maintenance\)/);
+  assert.match(rig.scheduler.view.explain(last.id)?.reason ?? "", /a is DRAINING \(maintenance\)/);
 });
 
 test("the same worker id cannot be taken by a second live agent", () => {

@@ -41,7 +41,15 @@ export class GatewayRig {
       port: 0,
       hosts: [],
       strategy: "LEAST_LOADED",
-      maxQueueSize: 100_000,
+      queueLimits: {
+        maxTasks: 100_000,
+        maxTasksPerKey: 100_000,
+        maxBytes: 2 ** 34,
+        maxBytesPerKey: 2 ** 34,
+      },
+      leaseMs: 2_000,
+      retention: { maxFinished: 100_000, maxFinishedAgeMs: 86_400_000, maxStoredBytes: 2 ** 34 },
+      webhookNetworks: [],
       heartbeatIntervalMs: 500,
       heartbeatTimeoutMs: 2_000,
       maxBodyBytes: 8 * 1024 * 1024,
@@ -80,7 +88,7 @@ export class GatewayRig {
       ...rest,
     });
     const text = await response.text();
-    const isJson = (response.headers.get("content-type") ?? "").includes("json");
+    const isJson = /[/+]json\b/.test(response.headers.get("content-type") ?? "");
     return {
       status: response.status,
       headers: response.headers as unknown as Headers,

@@ -8,13 +8,12 @@ import type {
   MessageOf,
   TaskOutput,
 } from "@legacygpu/shared/protocol/messages";
-import type { Priority } from "@legacygpu/shared/task";
 import { Balancer } from "../../gateway/balancers/balancer.ts";
 import { Counters } from "../../gateway/metrics.ts";
 import { Registry } from "../../gateway/registry/registry.ts";
 import type { Hello, Worker, WorkerLink } from "../../gateway/registry/worker.ts";
 import { Scheduler } from "../../gateway/scheduler/scheduler.ts";
-import { newTask, type TaskRecord } from "../../gateway/tasks/record.ts";
+import { newTask, type TaskOrder, type TaskRecord } from "../../gateway/tasks/record.ts";
 import { ManualClock } from "./manual-clock.ts";
 
 const ZERO_DIGEST = `sha256:${"0".repeat(64)}`;
@@ -65,49 +64,86 @@ export function hello(workerId: string, more: Partial<Hello> = {}): Hello {
   };
 }
 
+type TaskWishes = Partial<
+  Pick<TaskOrder, "priority" | "ownerKeyId" | "maxAttempts" | "backoffMs" | "retryOn" | "placement">
+> & { readonly model?: string; readonly deadlineMs?: number };
+
 export class SchedulerRig {
   readonly clock = new ManualClock();
   readonly counters = new Counters();
   readonly settled: TaskRecord[] = [];
+  readonly changed: TaskRecord[] = [];
+  /** What a store would have of unfinished tasks. */
+  readonly stored = new Map<string, TaskRecord>();
   readonly registry: Registry;
   readonly scheduler: Scheduler;
+  /** Draws of the scheduler; waits are longest with 1. */
+  random = 0.5;
   readonly #ids = new SortableIds();
 
-  constructor({ strategy = "LEAST_LOADED", maxQueueSize = 1000, reconnectGraceMs = 1000 } = {}) {
+  constructor({
+    strategy = "LEAST_LOADED",
+    reconnectGraceMs = 1000,
+    leaseMs = 15_000,
+    firstToken = 1_000_000,
+  } = {}) {
     const log = createLogger("test", "silent");
     this.registry = new Registry({
       clock: this.clock,
       log,
       reconnectGraceMs,
+      leaseMs,
       onGone: (worker, tokens) => this.scheduler.lost(worker, tokens, worker.cause),
     });
     this.scheduler = new Scheduler({
       clock: this.clock,
+      random: () => this.random,
       log,
       registry: this.registry,
       balancer: new Balancer(strategy),
       counters: this.counters,
-      maxQueueSize,
-      onSettled: (task) => this.settled.push(task),
+      leaseMs,
+      firstToken,
+      load: (id) => this.stored.get(id),
+      onChanged: (task) => this.changed.push(task),
+      onSettled: (task) => {
+        this.stored.delete(task.id);
+        this.settled.push(task);
+      },
     });
   }
 
   /** A new worker, at once known to the scheduler. */
   connect(workerId: string, more: Partial<Hello> = {}): { worker: Worker; link: RecordingLink } {
-    const link = new RecordingLink();
-    const arrival = this.registry.arrive(hello(workerId, more), link);
-    if (arrival.kind === "taken") throw new Error(`${workerId} is taken`);
-    this.scheduler.dispatch();
-    return { worker: arrival.worker, link };
+    const { worker, link } = this.greet(workerId, more);
+    return { worker, link };
   }
 
-  task(
-    more: { priority?: Priority; model?: string; deadlineMs?: number; maxAttempts?: number } = {},
-  ): TaskRecord {
+  /** As the hub does it: claims what the worker says it holds before anything is sent. */
+  greet(
+    workerId: string,
+    more: Partial<Hello> = {},
+  ): { worker: Worker; link: RecordingLink; keep: number[] } {
+    const link = new RecordingLink();
+    let greeted: { worker: Worker; keep: number[] } | undefined;
+    this.scheduler.together(() => {
+      const arrival = this.registry.arrive(hello(workerId, more), link);
+      if (arrival.kind === "taken") throw new Error(`${workerId} is taken`);
+      const { worker } = arrival;
+      const keep = this.scheduler.claim(worker, more.held ?? []);
+      const forgotten = [...worker.tokens].filter((token) => !keep.includes(token));
+      this.scheduler.lost(worker, forgotten, "the link broke before it received the task");
+      greeted = { worker, keep };
+    });
+    if (greeted === undefined) throw new Error("unreachable");
+    return { ...greeted, link };
+  }
+
+  task(more: TaskWishes = {}): TaskRecord {
     const createdAtMs = this.clock.now();
-    return newTask({
+    const order: TaskOrder = {
       id: this.#ids.nextTaskId(createdAtMs),
-      ownerKeyId: "key",
+      ownerKeyId: more.ownerKeyId ?? "key",
       model: {
         name: more.model ?? "m",
         version: "1",
@@ -115,19 +151,31 @@ export class SchedulerRig {
         fileBytes: 1,
         manifest: ZERO_DIGEST,
       },
-      input: { kind: "tensors", tensors: [] },
       outputs: undefined,
       priority: more.priority ?? "NORMAL",
       metadata: {},
+      tags: [],
       createdAtMs,
-      deadlineAtMs: more.deadlineMs === undefined ? undefined : createdAtMs + more.deadlineMs,
+      inputBytes: 100,
+      executionLimitMs: undefined,
+      resultTtlMs: 1000,
       maxAttempts: more.maxAttempts ?? 3,
-    });
+      backoffMs: more.backoffMs ?? 0,
+      retryOn: more.retryOn,
+      placement: more.placement,
+      webhook: undefined,
+      batch: undefined,
+      durability: "flushed",
+      requestHash: undefined,
+    };
+    const deadlineAtMs = more.deadlineMs === undefined ? undefined : createdAtMs + more.deadlineMs;
+    return newTask(order, { kind: "tensors", tensors: [] }, deadlineAtMs);
   }
 
-  submit(more: Parameters<SchedulerRig["task"]>[0] = {}): TaskRecord {
+  submit(more: TaskWishes = {}): TaskRecord {
     const task = this.task(more);
-    this.scheduler.submit(task);
+    this.stored.set(task.id, task);
+    this.scheduler.submit(task, { isStored: true });
     return task;
   }
 }

@@ -5,7 +5,7 @@ import { digestSchema } from "@legacygpu/shared/manifest";
 import { decodeValue, encodeValue } from "@legacygpu/shared/protocol/codec";
 import { outputSchema } from "@legacygpu/shared/protocol/messages";
 import type { Principal } from "../../auth/principal.ts";
-import type { Uploads } from "../../link/uploads.ts";
+import type { AttemptOutputs } from "../../link/attempt-outputs.ts";
 import type { Blobs } from "../../models/blobs.ts";
 import type { Scheduler } from "../../scheduler/scheduler.ts";
 import { type Endpoint, json, param, parse } from "../endpoint.ts";
@@ -16,25 +16,25 @@ const MAX_OUTPUT_BYTES = 512 * 1024 ** 2;
 export interface AgentParts {
   readonly blobs: Blobs;
   readonly scheduler: Scheduler;
-  readonly uploads: Uploads;
+  readonly outputs: AttemptOutputs;
 }
 
-export function agentEndpoints({ blobs, scheduler, uploads }: AgentParts): Endpoint[] {
+export function agentEndpoints({ blobs, scheduler, outputs }: AgentParts): Endpoint[] {
   async function blob(request: Request): Promise<Response> {
     const body = await blobs.stream(parse(param(request, "digest"), digestSchema));
     return { status: 200, headers: { "content-type": "application/octet-stream" }, body };
   }
 
   function input(request: Request, principal: Principal): Response {
-    const value = scheduler.inputOf(param(request, "task"), tokenOf(request), principal.keyId);
+    const value = scheduler.view.inputOf(param(request, "task"), tokenOf(request), principal.keyId);
     return { status: 200, headers: { "content-type": "application/msgpack" }, body: encodeValue(value) };
   }
 
   function output(request: Request, principal: Principal): Response {
     const token = tokenOf(request);
-    // Throws for an attempt that is not live or not theirs.
-    scheduler.inputOf(param(request, "task"), token, principal.keyId);
-    uploads.put(token, parse(decodeValue(request.body), outputSchema));
+    if (!scheduler.view.isTheirs(param(request, "task"), token, principal.keyId))
+      throw fail("attempt_not_found");
+    outputs.put(token, parse(decodeValue(request.body), outputSchema));
     return json(200, {});
   }
 

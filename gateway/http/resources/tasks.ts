@@ -1,154 +1,138 @@
-/** Tasks: submitted with 202, kept, looked up, waited for, cancelled. */
+/** Tasks: submitted with 202, kept, looked up, waited for, cancelled, retried, removed. */
 
-import {
-  createTaskSchema,
-  deadlineMsSchema,
-  listTasksQuerySchema,
-  prioritySchema,
-} from "@legacygpu/shared/api/tasks";
-import { fail } from "@legacygpu/shared/errors";
-import { imageType } from "@legacygpu/shared/image-type";
-import { modelNameSchema, modelVersionSchema } from "@legacygpu/shared/manifest";
-import type { TaskInput } from "@legacygpu/shared/protocol/messages";
+import { listTasksQuerySchema, taskIdSchema } from "@legacygpu/shared/api/tasks";
+import { fail, fromWireError } from "@legacygpu/shared/errors";
+import type { TaskId } from "@legacygpu/shared/ids";
 import { isFinal } from "@legacygpu/shared/task";
 import { z } from "zod";
 import type { Principal } from "../../auth/principal.ts";
-import type { Catalogue, Model } from "../../models/catalogue.ts";
-import type { TaskRecord } from "../../tasks/record.ts";
-import { taskJson } from "../../tasks/task-json.ts";
-import type { Submission, TaskService } from "../../tasks/task-service.ts";
-import { parseOutputs, parseTensors } from "../../tasks/tensor-json.ts";
-import { type Endpoint, json, param, parse, parseJson, parseQuery } from "../endpoint.ts";
+import type { Idempotency } from "../../tasks/idempotency.ts";
+import { currentAttempts, type TaskRecord } from "../../tasks/record.ts";
+import { taskEvents } from "../../tasks/task-events.ts";
+import { inferResponse, taskJson } from "../../tasks/task-json.ts";
+import type { TaskService } from "../../tasks/task-service.ts";
+import { type Endpoint, json, param, parse, parseQuery } from "../endpoint.ts";
 import type { Request, Response } from "../exchange.ts";
+import { hashOf, idempotently, REPLAYED } from "./idempotent.ts";
+import type { SubmissionReader } from "./task-submission.ts";
 
 const MAX_WAIT_SECONDS = 60;
-
-/** Query of a submission whose body is the picture itself. */
-const imageQuerySchema = z.strictObject({
-  model: modelNameSchema,
-  version: modelVersionSchema.optional(),
-  priority: prioritySchema.default("NORMAL"),
-  deadline_ms: z.coerce.number().pipe(deadlineMsSchema).optional(),
-});
 
 const waitQuerySchema = z.strictObject({
   wait: z.coerce.number().min(0).max(MAX_WAIT_SECONDS).default(0),
 });
-
 export interface TaskParts {
   readonly tasks: TaskService;
-  readonly catalogue: Catalogue;
+  readonly reader: SubmissionReader;
+  readonly idempotency: Idempotency;
   readonly maxBodyBytes: number;
 }
 
-export function taskEndpoints({ tasks, catalogue, maxBodyBytes }: TaskParts): Endpoint[] {
-  const view = (task: TaskRecord): unknown => taskJson(task, tasks.pendingReason(task));
+export function taskEndpoints({ tasks, reader, idempotency, maxBodyBytes }: TaskParts): Endpoint[] {
+  const view = (task: TaskRecord): unknown => taskJson(task, tasks.explain(task.id));
+  const answer = (status: number, task: TaskRecord, headers: Record<string, string> = {}): Response =>
+    json(status, view(task), { etag: etagOf(task), ...headers });
 
-  async function create(request: Request, principal: Principal): Promise<Response> {
-    const task = await tasks.submit(principal, readSubmission(request, catalogue));
-    const location = { location: `/tasks/${task.id}` };
+  /** The task, or, when the caller wants to wait, the task as it ends within that time. */
+  async function created(
+    request: Request,
+    task: TaskRecord,
+    headers: Record<string, string>,
+  ): Promise<Response> {
+    const location = { location: `/tasks/${task.id}`, ...headers };
     const waitMs = preferredWaitMs(request);
-    if (waitMs === 0) return json(202, view(task), location);
-    await tasks.wait(task, waitMs);
-    return json(isFinal(task.state) ? 200 : 202, view(task), location);
+    const latest = waitMs === 0 || isFinal(task.state) ? task : await tasks.wait(task, waitMs);
+    return answer(isFinal(latest.state) && waitMs > 0 ? 200 : 202, latest, location);
   }
 
+  async function create(request: Request, principal: Principal): Promise<Response> {
+    const { made, isReplay } = await idempotently(idempotency, request, principal, {
+      make: async (documents) => {
+        const submission = await reader.read(request, principal);
+        const [task] = await tasks.submit(principal, [submission], ([first]) => documents(first?.id ?? ""));
+        return task as TaskRecord;
+      },
+      find: (id) => tasks.get(principal, id),
+    });
+    return created(request, made, isReplay ? REPLAYED : {});
+  }
+
+  async function put(request: Request, principal: Principal): Promise<Response> {
+    const id = parse({ id: param(request, "id") }, z.object({ id: taskIdSchema })).id as TaskId;
+    const submission = await reader.read(request, principal);
+    const { task, isNew } = await tasks.submitOnce(principal, {
+      ...submission,
+      id,
+      requestHash: hashOf(request),
+    });
+    return created(request, task, isNew ? {} : REPLAYED);
+  }
+
+  /** Waits for the end, or, for a caller who says what it knows already, for any change. */
   async function get(request: Request, principal: Principal): Promise<Response> {
     const { wait } = parseQuery(request, waitQuerySchema);
+    const known = request.headers.get("if-none-match");
+    const isEnough = (now: TaskRecord): boolean =>
+      isFinal(now.state) || (known !== undefined && etagOf(now) !== known);
+    let task = await tasks.get(principal, param(request, "id"));
+    if (wait > 0 && !isEnough(task)) task = await tasks.wait(task, wait * 1000, isEnough);
+    const etag = etagOf(task);
+    return etag === known ? { status: 304, headers: { etag } } : answer(200, task);
+  }
+
+  async function result(request: Request, principal: Principal): Promise<Response> {
     const task = await tasks.get(principal, param(request, "id"));
-    if (wait > 0) await tasks.wait(task, wait * 1000);
-    return json(200, view(task));
+    if (!isFinal(task.state))
+      throw fail("task_not_finished", `Task ${task.id} is ${task.state}.`, { state: task.state });
+    if (task.error !== undefined) throw fromWireError(task.error);
+    if (task.output === undefined) {
+      const at = new Date(task.dataRemovedAtMs ?? 0).toISOString();
+      throw fail("result_expired", `The result of task ${task.id} was removed at ${at}.`, { removedAt: at });
+    }
+    return json(200, inferResponse(task.model, task.output, task.id));
   }
 
   async function list(request: Request, principal: Principal): Promise<Response> {
-    const page = await tasks.list(principal, parseQuery(request, listTasksQuerySchema));
+    const { batch, ...filter } = parseQuery(request, listTasksQuerySchema);
+    const page = await tasks.list(principal, { ...filter, batchId: batch });
     return json(200, { tasks: page.tasks.map(view), next_cursor: page.nextCursor });
   }
 
+  const one =
+    (act: (principal: Principal, id: string) => Promise<TaskRecord>) =>
+    async (request: Request, principal: Principal): Promise<Response> =>
+      answer(200, await act(principal, param(request, "id")));
+  const body = { kind: "buffer", limitBytes: maxBodyBytes } as const;
   return [
-    {
-      method: "POST",
-      pattern: "/tasks",
-      scope: "submit",
-      body: { kind: "buffer", limitBytes: maxBodyBytes },
-      handle: create,
-    },
+    { method: "POST", pattern: "/tasks", scope: "submit", body, handle: create },
+    { method: "PUT", pattern: "/tasks/:id", scope: "submit", body, handle: put },
     { method: "GET", pattern: "/tasks", scope: "read", handle: list },
     { method: "GET", pattern: "/tasks/:id", scope: "read", handle: get },
+    { method: "GET", pattern: "/tasks/:id/result", scope: "read", handle: result },
     {
       method: "POST",
       pattern: "/tasks/:id/cancel",
       scope: "submit",
-      handle: async (request, principal) =>
-        json(200, view(await tasks.cancel(principal, param(request, "id")))),
+      handle: one((principal, id) => tasks.cancel(principal, id)),
+    },
+    {
+      method: "POST",
+      pattern: "/tasks/:id/retry",
+      scope: "submit",
+      handle: one((principal, id) => tasks.retry(principal, id)),
+    },
+    {
+      method: "DELETE",
+      pattern: "/tasks/:id",
+      scope: "submit",
+      handle: one((principal, id) => tasks.removeData(principal, id)),
     },
   ];
 }
 
-function readSubmission(request: Request, catalogue: Catalogue): Submission {
-  const contentType = mediaType(request);
-  if (contentType.startsWith("image/")) return imageSubmission(request, catalogue);
-  if (contentType === "application/json" || contentType === "") return jsonSubmission(request, catalogue);
-  throw fail(
-    "media_type_unsupported",
-    `Content-Type \`${contentType}\` is not accepted; send application/json, or a picture as image/*.`,
-    { accepted: ["application/json", "image/*"] },
-  );
-}
-
-function imageSubmission(request: Request, catalogue: Catalogue): Submission {
-  const { model: name, version, priority, deadline_ms } = parseQuery(request, imageQuerySchema);
-  const model = catalogue.find(name, version);
-  return { model, input: imageInput(request.body, model, "body"), priority, deadlineMs: deadline_ms };
-}
-
-function jsonSubmission(request: Request, catalogue: Catalogue): Submission {
-  const given = parseJson(request, createTaskSchema);
-  parse(Object.fromEntries(request.query), z.strictObject({}));
-  const model = catalogue.find(given.model, given.version);
-  const common = {
-    model,
-    priority: given.priority,
-    deadlineMs: given.deadline_ms,
-    metadata: given.metadata,
-  };
-  if ("image" in given.input) {
-    return { ...common, input: imageInput(Buffer.from(given.input.image, "base64"), model, "input.image") };
-  }
-  const place = { model: model.ref.name, path: "input.inputs" };
-  return {
-    ...common,
-    input: { kind: "tensors", tensors: parseTensors(given.input.inputs, model.inputs, place) },
-    outputs: parseOutputs(given.input.outputs, model.outputs, place),
-  };
-}
-
-function imageInput(image: Buffer, { ref, manifest }: Model, path: string): TaskInput {
-  if (manifest.preprocess === undefined) {
-    throw fail(
-      "input_invalid",
-      `${path}: model '${ref.name}' takes tensors; its manifest has no \`preprocess\` for pictures.`,
-      {
-        path,
-        model: ref.name,
-      },
-    );
-  }
-  // A cheap refusal here spares a task that would fail there.
-  if (imageType(image) === undefined) {
-    throw fail(
-      "image_invalid",
-      `${path}: this is no picture that can be decoded (JPEG, PNG, WebP, GIF, TIFF, AVIF or SVG).`,
-      {
-        path,
-      },
-    );
-  }
-  return { kind: "image", image };
-}
-
-function mediaType(request: Request): string {
-  return (request.headers.get("content-type") ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
+/** Changes with everything that happens to a task, but not with its place in the queue. */
+function etagOf(task: TaskRecord): string {
+  return `"${task.state}-${taskEvents(task).length}-${currentAttempts(task).length}-${task.dataRemovedAtMs ?? 0}"`;
 }
 
 /** `Prefer: wait=30` (RFC 7240), bounded; anything else is no preference. */

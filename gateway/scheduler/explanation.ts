@@ -1,0 +1,89 @@
+/** Why a task that waits is not running, in a sentence for a person, with its place and when its turn may come. */
+
+import type { WireError } from "@legacygpu/shared/errors";
+import type { Worker } from "../registry/worker.ts";
+import { modelKey, type Requirements } from "../tasks/record.ts";
+import type { Entry } from "./entry.ts";
+import { isAble } from "./pick-worker.ts";
+
+/** More would not be read. */
+const MAX_NAMED_WORKERS = 5;
+
+export interface Explanation {
+  readonly reason: string;
+  /** How many go before it, at most; absent when it is not in the queue. */
+  readonly position?: number | undefined;
+  /** When it can be known: somebody can run it, and enough tasks have ended lately to tell how fast. */
+  readonly etaMs?: number | undefined;
+  readonly progress?: { readonly phase: string; readonly percent?: number } | undefined;
+}
+
+export interface Circumstances {
+  readonly workers: readonly Worker[];
+  readonly requirements: Requirements;
+  readonly isHeldBack: boolean;
+  /** Absent: it is not in the queue. */
+  readonly position: number | undefined;
+  /** When it enters the queue again. */
+  readonly dueAtMs: number | undefined;
+  readonly throughputPerSecond: number | undefined;
+  readonly nowMs: number;
+}
+
+export function explain(entry: Entry, now: Circumstances): Explanation {
+  if (entry.attempt !== undefined) return explainSent(entry.attempt.worker, now.requirements);
+  if (now.dueAtMs !== undefined) return { reason: parkedReason(entry, now.dueAtMs - now.nowMs) };
+  const { position = 0 } = now;
+  const { model } = now.requirements;
+  if (now.isHeldBack) return { reason: `The queue of ${model.name} is paused.`, position };
+  const able = now.workers.filter((worker) => isAble(worker, now.requirements, now.nowMs));
+  if (able.length === 0) return { reason: nobodyReason(now, entry.trouble?.lastError), position };
+  const perSecond = now.throughputPerSecond;
+  const etaMs = perSecond === undefined ? undefined : Math.round(((position + 1) / perSecond) * 1000);
+  return { reason: busyReason(able, position), position, etaMs };
+}
+
+function explainSent(worker: Worker, { model }: Requirements): Explanation {
+  const loading = worker.models.get(modelKey(model));
+  if (loading?.state === "downloading" || loading?.state === "loading") {
+    const { receivedBytes, totalBytes } = loading;
+    const isCounted = loading.state === "downloading" && receivedBytes !== undefined && totalBytes;
+    const percent = isCounted ? { percent: Math.floor((100 * receivedBytes) / totalBytes) } : {};
+    return {
+      reason: `Worker ${worker.id} is ${loading.state} the model.`,
+      progress: { phase: `${loading.state}_model`, ...percent },
+    };
+  }
+  return { reason: `Sent to worker ${worker.id}, which has not started it yet.` };
+}
+
+function parkedReason(entry: Entry, leftMs: number): string {
+  const seconds = (Math.max(0, leftMs) / 1000).toFixed(1);
+  if (entry.heldBy !== undefined)
+    return `Worker ${entry.heldBy} had it when the gateway was restarted; it is waited for, for ${seconds} s more.`;
+  const cause = entry.trouble?.lastError?.message;
+  return `It is tried again in ${seconds} s.${cause === undefined ? "" : ` ${cause}`}`;
+}
+
+function nobodyReason(
+  { workers, requirements, nowMs }: Circumstances,
+  lastError: WireError | undefined,
+): string {
+  if (workers.length === 0) return "No worker is connected; start one with `legacygpu worker start`.";
+  const usable = workers.filter(({ state }) => state === "HEALTHY" || state === "DEGRADED");
+  if (usable.length === 0) {
+    const states = workers.map((worker) => `${worker.id} is ${worker.state} (${worker.cause})`);
+    return `No worker takes tasks now: ${states.slice(0, MAX_NAMED_WORKERS).join(", ")}.`;
+  }
+  const { model, placement } = requirements;
+  if (!usable.some((worker) => worker.canRun(model, nowMs)))
+    return `No worker can run ${modelKey(model)}: ${lastError?.message ?? "it could not be loaded"}`;
+  return `No connected worker fits the placement ${JSON.stringify(placement)}.`;
+}
+
+function busyReason(able: readonly Worker[], ahead: number): string {
+  const healthy = able.filter(({ state }) => state === "HEALTHY").length;
+  if (healthy === 0) return `Every worker is being spared because it fails: ${able[0]?.cause ?? "unknown"}.`;
+  const busy = able.length === 1 ? "The only worker is busy" : `All ${able.length} workers are busy`;
+  return `${busy}; ${ahead} ${ahead === 1 ? "task is" : "tasks are"} ahead.`;
+}

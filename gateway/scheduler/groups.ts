@@ -1,0 +1,52 @@
+/** The groups that tasks wait in: what each needs, how many it has, and which models are held back. */
+
+import { type Requirements, requirementsOf } from "../tasks/record.ts";
+
+interface Group {
+  readonly requirements: Requirements;
+  count: number;
+}
+
+export class Groups {
+  readonly #groups = new Map<string, Group>();
+  readonly #pausedModels = new Set<string>();
+
+  add(group: string): void {
+    const known = this.#groups.get(group);
+    if (known === undefined) this.#groups.set(group, { requirements: requirementsOf(group), count: 1 });
+    else known.count += 1;
+  }
+
+  remove(group: string): void {
+    const known = this.#groups.get(group);
+    if (known === undefined) return;
+    known.count -= 1;
+    if (known.count === 0) this.#groups.delete(group);
+  }
+
+  requirements(group: string): Requirements {
+    return this.#groups.get(group)?.requirements ?? requirementsOf(group);
+  }
+
+  /** The groups of one model. */
+  of(model: string): string[] {
+    const found: string[] = [];
+    for (const [group, { requirements }] of this.#groups)
+      if (requirements.model.name === model) found.push(group);
+    return found;
+  }
+
+  /** A paused model's tasks wait until it is resumed. */
+  pause(model: string, isPaused: boolean): void {
+    if (isPaused) this.#pausedModels.add(model);
+    else this.#pausedModels.delete(model);
+  }
+
+  isModelPaused(model: string): boolean {
+    return this.#pausedModels.has(model);
+  }
+
+  isPaused(group: string): boolean {
+    return this.#pausedModels.size > 0 && this.#pausedModels.has(this.requirements(group).model.name);
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * Which records of waiting tasks stay in memory: the first few thousand, so that a short queue never reads the disk; of a long one
+ * the rest is read when its turn comes.
+ */
+
+import { fail, toWireError } from "@legacygpu/shared/errors";
+import type { TaskId } from "@legacygpu/shared/ids";
+import type { TaskInput } from "@legacygpu/shared/protocol/messages";
+import { INLINE_PAYLOAD_BYTES } from "@legacygpu/shared/protocol/version";
+import { PRIORITIES } from "@legacygpu/shared/task";
+import { newTask, requirementsOf, type TaskRecord } from "../tasks/record.ts";
+import type { Entry } from "./entry.ts";
+
+const MAX_KEPT = 8192;
+const MAX_KEPT_BYTES = 64 * 1024 * 1024;
+const NO_DIGEST = `sha256:${"0".repeat(64)}`;
+
+export class Records {
+  readonly #load: (id: TaskId) => TaskRecord | undefined;
+  #kept = 0;
+  #keptBytes = 0;
+
+  /** @param load an unfinished task with its input; throws `store_corrupt` */
+  constructor(load: (id: TaskId) => TaskRecord | undefined) {
+    this.#load = load;
+  }
+
+  hasRoomFor({ input, inputBytes }: TaskRecord): boolean {
+    return input !== undefined && this.#kept < MAX_KEPT && this.#keptBytes + inputBytes <= MAX_KEPT_BYTES;
+  }
+
+  entered(entry: Entry): void {
+    if (entry.task === undefined || !entry.isStored) return;
+    this.#kept += 1;
+    this.#keptBytes += entry.inputBytes;
+  }
+
+  left(entry: Entry): void {
+    if (entry.task === undefined || !entry.isStored) return;
+    this.#kept -= 1;
+    this.#keptBytes -= entry.inputBytes;
+  }
+
+  /** The record with its input. @throws `store_corrupt` */
+  read(entry: Entry, nowMs: number): TaskRecord {
+    const { task } = entry;
+    if (task?.input !== undefined) return task;
+    const stored = this.#load(entry.id);
+    if (stored === undefined) throw fail("store_corrupt", `The stored record tasks/${entry.id} is missing.`);
+    if (task !== undefined) {
+      task.input = stored.input;
+      return task;
+    }
+    entry.task = stored;
+    this.entered(entry);
+    rememberHolder(entry, stored, nowMs);
+    return stored;
+  }
+
+  /** A large input is read again if it is ever needed: it may be with a worker for long. */
+  sent({ isStored, inputBytes, task }: Entry): void {
+    if (isStored && task !== undefined && inputBytes > INLINE_PAYLOAD_BYTES) task.input = undefined;
+  }
+
+  inputOf({ id, isStored, task }: Entry): TaskInput | undefined {
+    return task?.input ?? (isStored ? this.#load(id)?.input : undefined);
+  }
+
+  /** What can be said of a task whose record is damaged. */
+  damaged(entry: Entry, nowMs: number): TaskRecord {
+    const { id, owner, group, classIndex, inputBytes } = entry;
+    const { model, placement } = requirementsOf(group);
+    const order = {
+      id,
+      ownerKeyId: owner,
+      model: { ...model, file: NO_DIGEST, fileBytes: 0, manifest: NO_DIGEST },
+      outputs: undefined,
+      priority: PRIORITIES[classIndex] ?? "NORMAL",
+      metadata: {},
+      tags: [],
+      createdAtMs: nowMs,
+      inputBytes,
+      executionLimitMs: undefined,
+      resultTtlMs: 0,
+      maxAttempts: 1,
+      backoffMs: 0,
+      retryOn: undefined,
+      placement,
+      webhook: undefined,
+      batch: undefined,
+      durability: "flushed",
+      requestHash: undefined,
+    } as const;
+    const task = newTask(order, { kind: "tensors", tensors: [] }, undefined);
+    entry.task = task;
+    this.entered(entry);
+    return task;
+  }
+}
+
+/** An attempt that had not ended when the gateway stopped. */
+function rememberHolder(entry: Entry, task: TaskRecord, nowMs: number): void {
+  const last = task.attempts.at(-1);
+  if (last === undefined || last.outcome !== undefined) return;
+  const error = toWireError(
+    fail("worker_lost", `Worker ${last.workerId} did not come back after the gateway was restarted.`),
+  );
+  entry.needTrouble.orphan = { record: last, lostAtMs: nowMs, error };
+  entry.needTrouble.triedWorkerIds.add(last.workerId);
+}

@@ -1,0 +1,82 @@
+/**
+ * What follows when an attempt has failed: another one, where and when, or the end of the task.
+ *
+ * | cause                                                | another attempt                                                              |
+ * | ---------------------------------------------------- | ---------------------------------------------------------------------------- |
+ * | the worker was lost                                  | at once, elsewhere; when it is lost again, after a wait                       |
+ * | the worker cannot take it (draining, full)           | at once, elsewhere; does not count                                           |
+ * | the runner crashed, a transfer or a model load failed | after a wait, elsewhere; a second crash of its runner ends it (`task_poisonous`) |
+ * | out of memory                                        | after a wait, on a worker with more memory                                   |
+ * | the input or the model is wrong, a time is over      | never                                                                        |
+ *
+ * Waits grow exponentially with full jitter: drawn between 0 and a bound that doubles each time.
+ */
+
+import type { Random } from "@legacygpu/shared/clock";
+import { fail, toWireError, type WireError } from "@legacygpu/shared/errors";
+import type { RetryCause } from "@legacygpu/shared/task";
+import { countedAttempts, currentAttempts, type TaskRecord } from "../tasks/record.ts";
+
+/** A task that never gets as far as being run is not sent around for ever. */
+const MAX_SENDS = 20;
+const MAX_BACKOFF_MS = 60_000;
+const MAX_RUNNERS_KILLED = 2;
+
+export type Verdict =
+  | {
+      readonly kind: "retry";
+      readonly delayMs: number;
+      /** Whether it spends from the budget of retries: not when nothing was computed in vain. */
+      readonly isCharged: boolean;
+    }
+  | { readonly kind: "end"; readonly error: WireError; readonly isDeadLetter: boolean };
+
+const CAUSES: Readonly<Record<string, RetryCause | "refused">> = {
+  worker_lost: "worker_lost",
+  worker_draining: "refused",
+  queue_full: "refused",
+  runner_crashed: "runner_crashed",
+  out_of_memory: "out_of_memory",
+  model_load_failed: "model_load_failed",
+  model_not_announced: "model_load_failed",
+  transfer_failed: "transfer_failed",
+};
+
+/** @param task with the failed attempt as its last; one that was lost with its worker is still open. */
+export function afterFailure(task: TaskRecord, error: WireError, random: Random): Verdict {
+  const cause = CAUSES[error.code];
+  if (cause === undefined) return { kind: "end", error, isDeadLetter: false };
+  if (cause === "refused" && currentAttempts(task).length < MAX_SENDS)
+    return { kind: "retry", delayMs: 0, isCharged: false };
+  if (cause !== "refused" && task.retryOn?.includes(cause) === false)
+    return { kind: "end", error: { ...error, retryable: false }, isDeadLetter: true };
+  const poison = poisoned(task);
+  if (poison !== undefined) return { kind: "end", error: poison, isDeadLetter: true };
+  if (countedAttempts(task) >= task.maxAttempts || currentAttempts(task).length >= MAX_SENDS)
+    return { kind: "end", error: givenUp(task, error), isDeadLetter: true };
+  if (cause === "worker_lost" && losses(task) === 0) return { kind: "retry", delayMs: 0, isCharged: false };
+  return { kind: "retry", delayMs: backoffMs(task, random), isCharged: cause !== "worker_lost" };
+}
+
+function backoffMs(task: TaskRecord, random: Random): number {
+  const boundMs = task.backoffMs * 2 ** Math.max(0, currentAttempts(task).length - 1);
+  return random() * Math.min(boundMs, MAX_BACKOFF_MS);
+}
+
+/** Before this one. */
+function losses(task: TaskRecord): number {
+  return currentAttempts(task).filter(({ outcome }) => outcome === "worker_lost").length;
+}
+
+function givenUp(task: TaskRecord, error: WireError): WireError {
+  const message = `${error.message} (attempt ${currentAttempts(task).length}, no more are made)`;
+  return { ...error, message, retryable: false };
+}
+
+function poisoned(task: TaskRecord): WireError | undefined {
+  const kills = currentAttempts(task).filter(({ error }) => error?.code === "runner_crashed");
+  if (kills.length < MAX_RUNNERS_KILLED) return undefined;
+  const causes = kills.map(({ workerId, error }) => `on ${workerId}: ${error?.message ?? "unknown"}`);
+  const message = `The task killed ${kills.length} runners and is not run again. ${causes.join(" · ")}`;
+  return toWireError(fail("task_poisonous", message, { causes }));
+}
