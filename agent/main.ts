@@ -10,9 +10,10 @@ import { probeHardware } from "./hardware/probe.ts";
 import { probeProviders } from "./hardware/providers.ts";
 import { newInstanceId, workerIdentity } from "./identity.ts";
 import { Connection, type LinkState } from "./link/connection.ts";
+import { LinkGate } from "./link/gate.ts";
 import { buildHello } from "./link/hello.ts";
 import { Network } from "./link/network.ts";
-import type { Order, Telemetry } from "./link/session.ts";
+import type { Hello, Order, Telemetry } from "./link/session.ts";
 import { Transfers } from "./link/transfers.ts";
 import { BlobCache } from "./models/blob-cache.ts";
 import { ModelIndex } from "./models/model-index.ts";
@@ -20,6 +21,7 @@ import { ModelShelf } from "./models/shelf.ts";
 import { type AgentOptions, checkOptions, childEnvironment } from "./options.ts";
 import { spawnRunner } from "./runner/process.ts";
 import { Supervisor, type SupervisorStatus } from "./runner/supervisor.ts";
+import { Spool } from "./tasks/spool.ts";
 import { TaskFlow } from "./tasks/task-flow.ts";
 
 export type { AgentOptions } from "./options.ts";
@@ -35,6 +37,8 @@ export interface AgentStatus {
   readonly providers: readonly string[];
   /** Attempts that it holds, finished and undelivered ones included. */
   readonly held: number;
+  /** Of these, how many are finished and wait on the disk for a link. */
+  readonly spooled: number;
   readonly runner: SupervisorStatus;
   /** `name:version state`. */
   readonly models: readonly string[];
@@ -70,11 +74,18 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
   const network = new Network({ gateway, key: options.key, caPem: options.caPem, env: options.env, clock });
   lifecycle.add("network", () => network.close());
   const request = network.request.bind(network);
-  const blobs = new BlobCache({ directory: join(stateDir, "models", "blobs"), request, clock, random });
+  const gate = new LinkGate();
+  const blobs = new BlobCache({ directory: join(stateDir, "models", "blobs"), request, gate, clock, random });
   const index = new ModelIndex(join(stateDir, "models", "index.json"), log);
   await index.read((ref) => isCached(blobs, ref));
   lifecycle.add("model index", () => index.close());
   lifecycle.add("model downloads", () => blobs.close());
+  const spool = await Spool.open({
+    directory: join(stateDir, "spool"),
+    maxBytes: options.maxSpoolBytes,
+    maxAttempts: options.maxSpoolAttempts,
+    log,
+  });
 
   const supervisor = new Supervisor({
     spawn: spawnRunner(env, log),
@@ -101,12 +112,14 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
     log,
     runner: supervisor,
     models: shelf,
-    transfers: new Transfers({ request, clock, random }),
+    transfers: new Transfers({ request, gate, clock, random }),
+    spool,
     send: (message, onDelivered) => connection.send(message, onDelivered),
   });
   lifecycle.add("tasks", () => flow.close());
 
   const cpu = new CpuMeter();
+  let announced: Hello["held"] = [];
   const connection: Connection = new Connection({
     dial: (handlers) => network.openSocket(handlers),
     context: { gateway, caPem: options.caPem },
@@ -115,15 +128,22 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
     log,
     hello: () => {
       const models = index.refs.map(({ name, version, file }) => ({ name, version, file }));
-      return buildHello({ ...identity, site, labels, hardware, providers, slots, models, held: flow.held() });
+      const facts = { ...identity, site, labels, hardware, providers, slots, models, held: flow.held() };
+      const hello = buildHello(facts);
+      announced = hello.held;
+      return hello;
     },
     telemetry: () => telemetry(supervisor.status(), cpu),
     onWelcome: ({ keep }) => {
       shelf.onNewConnection();
-      flow.resume(keep);
+      flow.resume(announced, keep);
+      gate.open();
     },
     onOrder: (order) => obey(order),
-    onLost: () => flow.onLinkLost(),
+    onLost: () => {
+      gate.shut();
+      flow.onLinkLost();
+    },
   });
   lifecycle.add("link", () => connection.close("the agent is closing"));
 
@@ -173,6 +193,7 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
       site,
       providers,
       held: flow.heldCount,
+      spooled: flow.spooledCount,
       runner: supervisor.status(),
       models: shelf.names(),
     }),

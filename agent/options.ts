@@ -25,6 +25,9 @@ export interface AgentOptions {
   readonly providers?: readonly string[] | undefined;
   /** The longest that one run may take. Default: 5 minutes. */
   readonly executionLimitMs?: number | undefined;
+  /** Finished outcomes that wait on the disk while there is no link; beyond either bound the oldest go. Default: 1 GiB, 2000 attempts. */
+  readonly maxSpoolBytes?: number | undefined;
+  readonly maxSpoolAttempts?: number | undefined;
   /** For the proxy (`HTTPS_PROXY`, `NO_PROXY`) and the drivers of the runner. Default: empty. */
   readonly env?: Environment | undefined;
   readonly log: Logger;
@@ -33,6 +36,8 @@ export interface AgentOptions {
 }
 
 const DEFAULT_EXECUTION_LIMIT_MS = 300_000;
+const DEFAULT_SPOOL_BYTES = 1024 ** 3;
+const DEFAULT_SPOOL_ATTEMPTS = 2000;
 /** Of the site and of each label; the gateway refuses longer ones. */
 const MAX_TEXT_CHARS = 256;
 
@@ -42,6 +47,10 @@ export function checkOptions(options: AgentOptions) {
   if (key === "") throw fail("config_invalid", "A worker key is needed (`lgw_…`).");
   if (!Number.isInteger(slots) || slots < 1 || slots > 1024)
     throw fail("config_invalid", `slots must be a whole number from 1 to 1024, not ${slots}.`);
+  const { maxSpoolBytes = DEFAULT_SPOOL_BYTES, maxSpoolAttempts = DEFAULT_SPOOL_ATTEMPTS } = options;
+  for (const [name, value] of Object.entries({ maxSpoolBytes, maxSpoolAttempts }))
+    if (!Number.isSafeInteger(value) || value < 1)
+      throw fail("config_invalid", `${name} must be a whole number from 1 on, not ${value}.`);
   for (const text of [options.site, ...Object.entries(options.labels ?? {}).flat()])
     if (text.length > MAX_TEXT_CHARS)
       throw fail("config_invalid", `\`${text.slice(0, 20)}…\` is over ${MAX_TEXT_CHARS} characters.`);
@@ -50,6 +59,8 @@ export function checkOptions(options: AgentOptions) {
     gateway: parseGatewayUrl(options.url),
     slots,
     executionLimitMs,
+    maxSpoolBytes,
+    maxSpoolAttempts,
     labels: options.labels ?? {},
     env: options.env ?? {},
   };

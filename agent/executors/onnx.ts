@@ -6,6 +6,9 @@ import * as ort from "onnxruntime-node";
 import type { Executor, LoadedModel, LoadOptions } from "./port.ts";
 import { arrayOf, bytesOf, datatypeOf, engineTypeOf, type TensorArray } from "./tensors.ts";
 
+/** What the engine, its allocators and the drivers say when a request for memory fails. The model may well run where there is more. */
+const NO_MEMORY = /failed to allocate memory|bad_alloc|bad allocation|out of memory/i;
+
 export class OnnxExecutor implements Executor {
   async load(path: string, options: LoadOptions): Promise<LoadedModel> {
     return openModel(path, options);
@@ -97,7 +100,8 @@ class OnnxModel implements LoadedModel {
         ? await this.#session.run(feeds)
         : await this.#session.run(feeds, outputs);
     } catch (error) {
-      throw fail("model_run_failed", (error as Error).message, {}, error);
+      const { message } = error as Error;
+      throw fail(NO_MEMORY.test(message) ? "out_of_memory" : "model_run_failed", message, {}, error);
     }
   }
 }

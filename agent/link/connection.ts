@@ -1,21 +1,22 @@
 /**
  * The agent's link to its gateway, kept alive: dials, greets, and dials again.
  *
- * | state   | holds                                     | leaves it                                                      |
- * | ------- | ----------------------------------------- | -------------------------------------------------------------- |
- * | idle    | nothing                                   | start → dialing                                                |
- * | dialing | a socket that is not open                 | open → linked; failure → waiting, or closed if it cannot heal  |
- * | linked  | a session (greeting or online)            | its end → waiting, or closed if it cannot heal                 |
- * | waiting | a timer                                   | the timer → dialing                                            |
- * | closed  | nothing                                   |                                                                |
+ * | state   | holds                                   | leaves it                                                              |
+ * | ------- | --------------------------------------- | ---------------------------------------------------------------------- |
+ * | idle    | nothing                                 | start → dialing                                                        |
+ * | dialing | a socket that is not open, a timer      | open → linked; failure, the timer → waiting, or closed if it cannot heal |
+ * | linked  | a session (greeting or online)          | its end → waiting, or closed if it cannot heal                         |
+ * | waiting | a timer                                 | the timer → dialing                                                    |
+ * | closed  | nothing                                 |                                                                        |
  *
  * After a link that served a while the first try is almost immediate, because the gateway waits about a second for us before it
- * gives our work to others. Later ones back off. What a person must heal is said once per cause, and tried again at the slowest pace.
+ * gives our work to others. Later ones back off, up to a few seconds. What a person must heal is said once per cause, and tried again much
+ * more slowly.
  */
 
 import { Backoff } from "@legacygpu/shared/backoff";
 import type { Clock, Random, Timer } from "@legacygpu/shared/clock";
-import type { LegacyGpuError } from "@legacygpu/shared/errors";
+import { fail, type LegacyGpuError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
 import type { AgentMessage } from "@legacygpu/shared/protocol/messages";
 import { CLOSE } from "@legacygpu/shared/protocol/version";
@@ -40,11 +41,14 @@ export interface ConnectionOptions {
 type LinkPhase = "idle" | "dialing" | "linked" | "waiting" | "closed";
 export type LinkState = "idle" | "dialing" | "greeting" | "online" | "waiting" | "closed";
 
-const BACKOFF = { baseMs: 500, capMs: 30_000 };
+/** The cap is well within the lease for which a gateway that comes back keeps our work for us (15 s by default). */
+const BACKOFF = { baseMs: 500, capMs: 5000 };
+const PATIENCE_MS = 30_000;
+/** TCP, TLS and the answer to the upgrade; the first two have a limit of their own. */
+const DIAL_TIMEOUT_MS = 20_000;
 const QUICK_RETRY_MS = 250;
-/** A link that lasted less may be lost for a reason that lasts. */
-const QUICK_RETRY_AFTER_MS = 5000;
-const STABLE_AFTER_MS = 60_000;
+/** A link that lasted less may be lost for a reason that lasts; after a longer one the failures before it say nothing. */
+const SERVED_AFTER_MS = 5000;
 
 export class Connection {
   readonly #options: ConnectionOptions;
@@ -55,7 +59,8 @@ export class Connection {
   #state: LinkPhase = "idle";
   #socket: FrameSocket | undefined;
   #session: Session | undefined;
-  #retry: Timer | undefined;
+  /** Of dialing: it took too long. Of waiting: it is time to dial. */
+  #timer: Timer | undefined;
   #onlineSince: number | undefined;
   #lastError: LegacyGpuError | undefined;
 
@@ -90,7 +95,7 @@ export class Connection {
 
   close(reason: string): void {
     if (this.#state === "closed") return;
-    this.#retry?.cancel();
+    this.#timer?.cancel();
     if (this.#session !== undefined) this.#session.close(CLOSE.normal, reason);
     else this.#socket?.destroy();
     this.#session = undefined;
@@ -112,10 +117,20 @@ export class Connection {
       onClosed: (closure) => this.#socket === socket && this.#onClosed(closure),
     });
     this.#socket = socket;
+    this.#timer = this.#options.clock.after(DIAL_TIMEOUT_MS, () => this.#onDialTimeout(socket));
+  }
+
+  #onDialTimeout(socket: FrameSocket): void {
+    if (this.#socket !== socket || this.#state !== "dialing") return;
+    const { host } = this.#options.context.gateway;
+    const message = `${host} did not answer within ${DIAL_TIMEOUT_MS / 1000} s.`;
+    this.#onEnd({ error: fail("gateway_unreachable", message), retry: "soon" });
+    socket.destroy();
   }
 
   #onOpen(socket: FrameSocket): void {
     if (this.#state !== "dialing") return;
+    this.#timer?.cancel();
     this.#transition("linked", "the socket is open");
     const { clock, hello, telemetry, onOrder } = this.#options;
     this.#session = new Session(socket, hello(), clock, {
@@ -143,6 +158,7 @@ export class Connection {
   #onEnd(failure: LinkFailure): void {
     this.#socket = undefined;
     this.#session = undefined;
+    this.#timer?.cancel();
     const onlineMs = this.#takeOnlineMs();
     if (onlineMs !== undefined) this.#options.onLost();
     // `onLost` may have closed us.
@@ -157,7 +173,7 @@ export class Connection {
     const delayMs = this.#delayMs(failure, onlineMs);
     this.#logLoss(failure, delayMs);
     this.#transition("waiting", failure.error.code);
-    this.#retry = this.#options.clock.after(delayMs, () => this.#dial());
+    this.#timer = this.#options.clock.after(delayMs, () => this.#dial());
   }
 
   #takeOnlineMs(): number | undefined {
@@ -168,10 +184,10 @@ export class Connection {
 
   #delayMs(failure: LinkFailure, onlineMs: number | undefined): number {
     const { random } = this.#options;
-    if (failure.retry === "patient") return BACKOFF.capMs * (0.5 + random() / 2);
-    if (onlineMs === undefined) return this.#backoff.nextMs();
-    if (onlineMs >= STABLE_AFTER_MS) this.#backoff.reset();
-    return onlineMs >= QUICK_RETRY_AFTER_MS ? random() * QUICK_RETRY_MS : this.#backoff.nextMs();
+    if (failure.retry === "patient") return PATIENCE_MS * (0.5 + random() / 2);
+    if (onlineMs === undefined || onlineMs < SERVED_AFTER_MS) return this.#backoff.nextMs();
+    this.#backoff.reset();
+    return random() * QUICK_RETRY_MS;
   }
 
   /** A gateway that stays away is one line, not one for each try. */

@@ -1,15 +1,17 @@
 /** Payloads that travel beside the link: an attempt's input down, its output up. */
 
-import { Backoff } from "@legacygpu/shared/backoff";
-import { type Clock, type Random, sleep } from "@legacygpu/shared/clock";
+import type { Clock, Random } from "@legacygpu/shared/clock";
 import { asLegacyGpuError, fail, type LegacyGpuError } from "@legacygpu/shared/errors";
 import { decodeValue } from "@legacygpu/shared/protocol/codec";
 import { payloadSchema, type TaskInput } from "@legacygpu/shared/protocol/messages";
 import { attemptInputPath, attemptOutputPath } from "@legacygpu/shared/protocol/version";
+import type { LinkGate } from "./gate.ts";
 import type { HttpReply, HttpRequest } from "./network.ts";
+import { type Failure, retrying } from "./retry.ts";
 
 export interface TransferOptions {
   request(path: string, request: HttpRequest): Promise<HttpReply>;
+  readonly gate: LinkGate;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -29,10 +31,13 @@ export class Transfers {
     this.#options = options;
   }
 
-  /** @throws `transfer_failed`, `attempt_not_found`, `input_invalid`. */
+  /** @throws `transfer_failed`, `input_invalid`. */
   async fetchInput({ taskId, token }: Attempt, signal: AbortSignal): Promise<TaskInput> {
     const bytes = await this.#retrying(signal, async () => {
       const reply = await this.#options.request(attemptInputPath(taskId, token), { method: "GET", signal });
+      // Another attempt has a way to its input; the task must not end for it.
+      if (reply.status === 404)
+        throw fail("transfer_failed", "The gateway does not have this input any more.");
       await expectSuccess(reply);
       return new Uint8Array(await reply.body.arrayBuffer());
     });
@@ -53,17 +58,10 @@ export class Transfers {
     });
   }
 
-  async #retrying<Value>(signal: AbortSignal, transfer: () => Promise<Value>): Promise<Value> {
-    const backoff = new Backoff(BACKOFF, this.#options.random);
-    for (let left = TRIES - 1; ; left -= 1) {
-      try {
-        return await transfer();
-      } catch (error) {
-        const failure = asTransferFailure(error);
-        if (left === 0 || !failure.retryable || signal.aborted) throw failure;
-        await sleep(this.#options.clock, backoff.nextMs(), signal);
-      }
-    }
+  #retrying<Value>(signal: AbortSignal, transfer: () => Promise<Value>): Promise<Value> {
+    const { gate, clock, random } = this.#options;
+    const limits = { tries: TRIES, backoff: BACKOFF };
+    return retrying(transfer, { ...limits, gate, clock, random, signal, explain: explainTransfer });
   }
 }
 
@@ -78,6 +76,11 @@ export async function expectSuccess(reply: HttpReply): Promise<void> {
   if (reply.status === 401) throw fail("auth_invalid", undefined, details);
   if (reply.status === 403) throw fail("auth_forbidden", undefined, details);
   throw fail("transfer_failed", `The gateway answered HTTP ${reply.status}: ${said}`, details);
+}
+
+function explainTransfer(failed: unknown): Failure {
+  const error = asTransferFailure(failed);
+  return { error, isPassing: error.retryable };
 }
 
 function asTransferFailure(error: unknown): LegacyGpuError {

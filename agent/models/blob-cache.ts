@@ -9,16 +9,18 @@ import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { Backoff } from "@legacygpu/shared/backoff";
-import { type Clock, type Random, sleep } from "@legacygpu/shared/clock";
+import type { Clock, Random } from "@legacygpu/shared/clock";
 import { asLegacyGpuError, fail } from "@legacygpu/shared/errors";
 import type { Digest } from "@legacygpu/shared/manifest";
 import { blobPath } from "@legacygpu/shared/protocol/version";
+import type { LinkGate } from "../link/gate.ts";
 import type { HttpReply, HttpRequest } from "../link/network.ts";
+import { type Failure, retrying } from "../link/retry.ts";
 
 export interface BlobCacheOptions {
   readonly directory: string;
   request(path: string, request: HttpRequest): Promise<HttpReply>;
+  readonly gate: LinkGate;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -76,18 +78,12 @@ export class BlobCache {
 
   async #ensure(path: string, request: BlobRequest): Promise<string> {
     if (await this.has(request.digest, request.extension, request.sizeBytes)) return path;
-    const backoff = new Backoff(BACKOFF, this.#options.random);
-    for (let left = TRIES - 1; ; left -= 1) {
-      try {
-        await this.#download(path, request);
-        return path;
-      } catch (error) {
-        const failure = downloadFailure(error);
-        const isWorthAnother = failure.retryable || failure.code === "digest_mismatch";
-        if (left === 0 || !isWorthAnother || this.#closing.signal.aborted) throw failure;
-        await sleep(this.#options.clock, backoff.nextMs(), this.#closing.signal);
-      }
-    }
+    const { gate, clock, random } = this.#options;
+    const { signal } = this.#closing;
+    const limits = { tries: TRIES, backoff: BACKOFF };
+    const download = (): Promise<void> => this.#download(path, request);
+    await retrying(download, { ...limits, gate, clock, random, signal, explain: explainDownload });
+    return path;
   }
 
   async #download(path: string, request: BlobRequest): Promise<void> {
@@ -170,6 +166,11 @@ async function expectBlob(reply: HttpReply, digest: Digest): Promise<void> {
   if (reply.status === 401) throw fail("auth_invalid");
   if (reply.status === 403) throw fail("auth_forbidden");
   throw fail("transfer_failed", `The gateway answered HTTP ${reply.status} for a blob: ${said}`);
+}
+
+function explainDownload(failed: unknown): Failure {
+  const error = downloadFailure(failed);
+  return { error, isPassing: error.retryable || error.code === "digest_mismatch" };
 }
 
 function downloadFailure(error: unknown) {

@@ -25,6 +25,8 @@ export interface Job {
   readonly input: TaskInput;
   readonly inputBytes: number;
   readonly outputs?: readonly string[] | undefined;
+  /** Its own limit on a run; the agent's holds when that is lower. */
+  readonly executionLimitMs?: number | undefined;
   onStarted(): void;
   onDone(result: RunResult): void;
   onFailed(error: LegacyGpuError): void;

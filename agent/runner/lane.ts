@@ -193,7 +193,10 @@ export class Lane {
 
   #limitOf(head: Run | Load): number {
     if (head.kind === "load") return LOAD_LIMIT_MS;
-    return head.ticket.state === "settled" ? WITHDRAWN_LIMIT_MS : this.#options.executionLimitMs;
+    const { state, job } = head.ticket;
+    if (state === "settled") return WITHDRAWN_LIMIT_MS;
+    const { executionLimitMs } = this.#options;
+    return Math.min(job.executionLimitMs ?? executionLimitMs, executionLimitMs);
   }
 
   #onLimit(): void {

@@ -1,17 +1,17 @@
 /** One life of a runner process: spawned, spoken to over a pipe, killed. Knows nothing of tasks. */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
 import type { Duplex } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { fail, type LegacyGpuError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
+import { diedOfMemory, SystemKills } from "./memory-death.ts";
 import { MessagePipe, type RunnerCommand, type RunnerReport } from "./wire.ts";
 
 export interface RunnerExit {
   readonly code: number | null;
   readonly signal: string | null;
-  /** The system killed something for memory, or the process said that it had none, while it lived. */
+  /** Certain: it said so as it aborted, or the system killed for memory. */
   readonly isOutOfMemory: boolean;
   /** The end of what it wrote to standard error. */
   readonly lastWords: string;
@@ -32,7 +32,8 @@ export interface RunnerProcess {
 export type SpawnRunner = (handlers: RunnerHandlers) => RunnerProcess;
 
 const LAST_WORDS_CHARS = 2000;
-const OUT_OF_MEMORY = /bad_alloc|heap out of memory|cannot allocate memory/i;
+/** A line of the native stack that V8 prints when it aborts: dozens of them would push out the line that says why. */
+const STACK_FRAME = /^\s*\d+: 0x[0-9a-f]+ /;
 
 /** This file's own extension: `.ts` in a checkout, `.js` when built. */
 export function siblingModule(name: string, from: string): string {
@@ -48,7 +49,7 @@ export function inheritedArguments(): string[] {
 export function spawnRunner(env: NodeJS.ProcessEnv, log: Logger): SpawnRunner {
   const entry = siblingModule("child", import.meta.url);
   return (handlers) => {
-    const killsBefore = systemMemoryKills();
+    const systemKills = new SystemKills();
     const child = spawn(process.execPath, [...inheritedArguments(), entry], {
       env,
       stdio: ["ignore", "pipe", "pipe", "pipe"],
@@ -58,13 +59,13 @@ export function spawnRunner(env: NodeJS.ProcessEnv, log: Logger): SpawnRunner {
       words.add(line);
       log.debug({ pid: child.pid, line }, "the runner wrote a line");
     });
-    // Exit and the end of the pipe come in either order; reports may still be on their way at the exit.
+    // The end of the process and of the pipe come in either order; reports may still be on their way.
     let exit: Pick<RunnerExit, "code" | "signal"> | undefined;
     let isPipeOpen = true;
     const settle = (): void => {
       if (exit === undefined || isPipeOpen) return;
       const lastWords = words.text();
-      const isOutOfMemory = OUT_OF_MEMORY.test(lastWords) || systemMemoryKills() > killsBefore;
+      const isOutOfMemory = diedOfMemory({ ...exit, lastWords, systemKills: systemKills.sinceMark });
       handlers.onExit({ ...exit, isOutOfMemory, lastWords });
     };
     const pipe = new MessagePipe<RunnerCommand, RunnerReport>(child.stdio[3] as Duplex, {
@@ -82,7 +83,8 @@ export function spawnRunner(env: NodeJS.ProcessEnv, log: Logger): SpawnRunner {
       exit = { code, signal };
       settle();
     };
-    child.on("exit", ended);
+    // Not `exit`: what it wrote last may still be unread then, and that says why it died.
+    child.on("close", ended);
     child.on("error", (error) => {
       words.add(error.message);
       ended(null, null);
@@ -90,7 +92,10 @@ export function spawnRunner(env: NodeJS.ProcessEnv, log: Logger): SpawnRunner {
     });
     return {
       pid: child.pid,
-      post: (command) => pipe.post(command),
+      post: (command) => {
+        systemKills.mark();
+        pipe.post(command);
+      },
       kill: () => child.kill("SIGKILL"),
     };
   };
@@ -104,20 +109,11 @@ export function crashError({ code, signal, isOutOfMemory, lastWords }: RunnerExi
     : fail("runner_crashed", `The process that runs the model died ${how}.`, details);
 }
 
-/** Linux counts the processes that it has killed for memory; elsewhere this is 0 and only the last words tell. */
-function systemMemoryKills(): number {
-  if (process.platform !== "linux") return 0;
-  try {
-    return Number(/^oom_kill (\d+)$/m.exec(readFileSync("/proc/vmstat", "utf8"))?.[1] ?? 0);
-  } catch {
-    return 0;
-  }
-}
-
 class LastWords {
   #text = "";
 
   add(line: string): void {
+    if (STACK_FRAME.test(line)) return;
     this.#text = `${this.#text}${line}\n`.slice(-LAST_WORDS_CHARS);
   }
 

@@ -9,13 +9,15 @@
  * | finished  | delivers the outcome until it is confirmed  | confirmed → gone                                              |
  *
  * In every state a cancel, or a `welcome` that does not keep the token, makes it gone: nothing is said about it any more. A lost
- * link changes no state: what computes goes on, what is finished is delivered on the next connection.
+ * link changes no state: what computes goes on, what is finished is delivered on the next connection. What an earlier start of the agent
+ * has finished and not delivered begins as finished.
  */
 
 import type { Timer } from "@legacygpu/shared/clock";
 import { fail } from "@legacygpu/shared/errors";
 import type { AgentMessage, MessageOf } from "@legacygpu/shared/protocol/messages";
 import type { Ticket } from "../runner/job.ts";
+import type { SpooledAttempt } from "./spool.ts";
 
 export type AttemptState = "preparing" | "queued" | "running" | "finished" | "gone";
 
@@ -27,6 +29,12 @@ export type Outcome =
       readonly message: MessageOf<AgentMessage, "result">;
       readonly body: Uint8Array;
     };
+
+/** The outcome is on the disk and not in memory. */
+export interface Spooled {
+  readonly kind: "spooled";
+  readonly sizeBytes: number;
+}
 
 export interface Attempt {
   readonly taskId: string;
@@ -41,7 +49,7 @@ export interface Attempt {
   modelMs: number;
   deadline: Timer | undefined;
   ticket: Ticket | undefined;
-  outcome: Outcome | undefined;
+  outcome: Outcome | Spooled | undefined;
   /** Aborts the transfer that goes on for it. */
   transfer: AbortController | undefined;
 }
@@ -55,21 +63,29 @@ const NEXT: Readonly<Record<AttemptState, readonly AttemptState[]>> = {
   gone: [],
 };
 
-/** More than any credit that a gateway gives; a bound, not a target. */
+/** More than any credit that a gateway gives; a bound, not a target. What is on the disk has bounds of its own. */
 const MAX_ATTEMPTS = 2000;
 const MAX_BYTES = 512 * 1024 * 1024;
+const INLINE_OUTCOME_BYTES = 1024;
 
 export class AttemptTable {
   readonly #attempts = new Map<number, Attempt>();
   #heldBytes = 0;
+  #spooledCount = 0;
 
   get size(): number {
     return this.#attempts.size;
   }
 
+  /** How many of them are finished and on the disk. */
+  get spooledCount(): number {
+    return this.#spooledCount;
+  }
+
   /** Whether an attempt with so large an input can be held. One is always taken, however large. */
   hasRoomFor(inputBytes: number): boolean {
-    return this.size === 0 || (this.size < MAX_ATTEMPTS && this.#heldBytes + inputBytes <= MAX_BYTES);
+    const inMemory = this.size - this.#spooledCount;
+    return inMemory === 0 || (inMemory < MAX_ATTEMPTS && this.#heldBytes + inputBytes <= MAX_BYTES);
   }
 
   add(identity: { taskId: string; token: number }, arrivedAt: number, inputBytes: number): Attempt {
@@ -87,7 +103,15 @@ export class AttemptTable {
       transfer: undefined,
     };
     this.#attempts.set(attempt.token, attempt);
-    this.hold(attempt, inputBytes);
+    this.#hold(attempt, inputBytes);
+    return attempt;
+  }
+
+  /** One that an earlier start of the agent has finished. */
+  adopt(spooled: SpooledAttempt, now: number): Attempt {
+    const attempt = this.add(spooled, now, 0);
+    this.transition(attempt, "finished");
+    this.keepOutcome(attempt, { kind: "spooled", sizeBytes: spooled.sizeBytes });
     return attempt;
   }
 
@@ -100,9 +124,12 @@ export class AttemptTable {
     return [...this.#attempts.values()];
   }
 
-  hold(attempt: Attempt, bytes: number): void {
-    this.#heldBytes += bytes - attempt.heldBytes;
-    attempt.heldBytes = bytes;
+  /** The outcome of a finished attempt, wherever it is now. */
+  keepOutcome(attempt: Attempt, outcome: Attempt["outcome"]): void {
+    if (attempt.outcome?.kind === "spooled") this.#spooledCount -= 1;
+    if (outcome?.kind === "spooled") this.#spooledCount += 1;
+    attempt.outcome = outcome;
+    this.#hold(attempt, memoryBytesOf(outcome));
   }
 
   transition(attempt: Attempt, to: AttemptState): void {
@@ -114,7 +141,7 @@ export class AttemptTable {
     attempt.transfer?.abort();
     attempt.transfer = undefined;
     if (to !== "gone") return;
-    this.hold(attempt, 0);
+    this.keepOutcome(attempt, undefined);
     this.#attempts.delete(attempt.token);
   }
 
@@ -124,10 +151,20 @@ export class AttemptTable {
     let excess = this.#heldBytes - MAX_BYTES;
     for (const attempt of this.#attempts.values()) {
       if (excess <= 0) break;
-      if (attempt.state !== "finished") continue;
+      if (attempt.state !== "finished" || attempt.heldBytes === 0) continue;
       victims.push(attempt);
       excess -= attempt.heldBytes;
     }
     return victims;
   }
+
+  #hold(attempt: Attempt, bytes: number): void {
+    this.#heldBytes += bytes - attempt.heldBytes;
+    attempt.heldBytes = bytes;
+  }
+}
+
+function memoryBytesOf(outcome: Attempt["outcome"]): number {
+  if (outcome === undefined || outcome.kind === "spooled") return 0;
+  return outcome.kind === "beside" ? outcome.body.length : INLINE_OUTCOME_BYTES;
 }

@@ -1,5 +1,6 @@
 /**
- * The way of a task through the agent: taken, prepared, run, delivered. Says how the states in attempt.ts change.
+ * The way of a task through the agent: taken, prepared, run, finished. Says how the states in attempt.ts change; delivery.ts brings
+ * what is finished to the gateway.
  *
  * A task whose input came in its frame and whose model is ready reaches the runner in the turn in which it arrives.
  */
@@ -10,7 +11,9 @@ import type { Logger } from "@legacygpu/shared/log";
 import type { AgentMessage, GatewayMessage, MessageOf, TaskInput } from "@legacygpu/shared/protocol/messages";
 import type { Job, LocalModel, RunResult, Ticket } from "../runner/job.ts";
 import { type Attempt, AttemptTable, type Outcome } from "./attempt.ts";
+import { Delivery, type DeliveryPorts } from "./delivery.ts";
 import { failedMessage, inputBytesOf, outcomeOf, ownInput } from "./payloads.ts";
+import type { SpooledAttempt } from "./spool.ts";
 
 export type Task = MessageOf<GatewayMessage, "task">;
 
@@ -19,10 +22,10 @@ export interface TaskFlowPorts {
   readonly log: Logger;
   readonly runner: { submit(job: Job): Ticket; stop(ticket: Ticket, graceMs: number): void };
   readonly models: { acquire(name: string, version: string): LocalModel | Promise<LocalModel> };
-  readonly transfers: {
+  readonly transfers: DeliveryPorts["transfers"] & {
     fetchInput(attempt: Attempt, signal: AbortSignal): Promise<TaskInput>;
-    storeOutput(attempt: Attempt, body: Uint8Array, signal: AbortSignal): Promise<void>;
   };
+  readonly spool: DeliveryPorts["spool"] & { all(): readonly SpooledAttempt[] };
   /** @returns false when there is no link. */
   send(message: AgentMessage, onDelivered?: () => void): boolean;
 }
@@ -33,9 +36,16 @@ const CANCEL_GRACE_MS = 1000;
 /** A task that is done sooner is not reported as begun: that would double the frames of small models and tell nobody anything. */
 const BEGUN_DELAY_MS = 10;
 
+/** An attempt as a greeting names it. */
+export interface Held {
+  readonly taskId: string;
+  readonly token: number;
+}
+
 export class TaskFlow {
   readonly #ports: TaskFlowPorts;
   readonly #attempts = new AttemptTable();
+  readonly #delivery: Delivery;
   #state: "open" | "draining" | "drained" = "open";
   #onEmpty: () => void = () => {};
   #begun: Attempt[] = [];
@@ -43,14 +53,28 @@ export class TaskFlow {
 
   constructor(ports: TaskFlowPorts) {
     this.#ports = ports;
+    const { log, spool, transfers, send, clock } = ports;
+    this.#delivery = new Delivery(this.#attempts, {
+      log,
+      spool,
+      transfers,
+      send,
+      onDelivered: (attempt) => this.#remove(attempt),
+      onDropped: (attempt, reason) => this.#drop(attempt, reason),
+    });
+    for (const spooled of spool.all()) this.#attempts.adopt(spooled, clock.monotonic());
   }
 
   get heldCount(): number {
     return this.#attempts.size;
   }
 
+  get spooledCount(): number {
+    return this.#attempts.spooledCount;
+  }
+
   /** What a new connection must be told of, oldest first. */
-  held(): { taskId: string; token: number }[] {
+  held(): Held[] {
     return this.#attempts.all().map(({ taskId, token }) => ({ taskId, token }));
   }
 
@@ -75,18 +99,23 @@ export class TaskFlow {
     if (attempt !== undefined) this.#drop(attempt, reason);
   }
 
-  /** @param keep tokens that the gateway still wants. */
-  resume(keep: readonly number[]): void {
+  /**
+   * There is a link. What the greeting had no room for goes on: its token decides when it is delivered.
+   * @param keep of the tokens that were announced, those that the gateway still wants.
+   */
+  resume(announced: readonly Held[], keep: readonly number[]): void {
     const live = new Set(keep);
-    for (const attempt of this.#attempts.all()) {
-      if (!live.has(attempt.token)) this.#drop(attempt, "the gateway has given it up");
-      else if (attempt.state === "finished") this.#deliver(attempt);
+    for (const { token } of announced) {
+      const attempt = this.#attempts.get(token);
+      if (attempt !== undefined && !live.has(token)) this.#drop(attempt, "the gateway has given it up");
     }
+    // A gateway that has been restarted does not know, and on the last link the word may have been lost.
+    for (const attempt of this.#attempts.all()) if (attempt.state === "running") this.#tellBegun(attempt);
+    this.#delivery.onLinked();
   }
 
-  /** The link is gone; uploads begin anew on the next one. */
   onLinkLost(): void {
-    for (const attempt of this.#attempts.all()) if (attempt.state === "finished") attempt.transfer?.abort();
+    this.#delivery.onLinkLost();
   }
 
   /** Takes nothing new; resolves when nothing is held. */
@@ -102,10 +131,14 @@ export class TaskFlow {
     });
   }
 
-  close(): void {
+  /** Ends what is not finished; what is finished and undelivered is on the disk afterwards. */
+  async close(): Promise<void> {
     this.#state = "drained";
     this.#begunTimer?.cancel();
-    for (const attempt of this.#attempts.all()) this.#drop(attempt, "the agent is closing");
+    for (const attempt of this.#attempts.all())
+      if (attempt.state !== "finished") this.#drop(attempt, "the agent is closing");
+    await this.#delivery.close();
+    for (const attempt of this.#attempts.all()) this.#remove(attempt);
   }
 
   #refuse(task: Task, code: ErrorCode): void {
@@ -161,6 +194,7 @@ export class TaskFlow {
       input,
       inputBytes: inputBytesOf(input),
       outputs: task.outputs,
+      executionLimitMs: task.executionLimitMs,
       onStarted: () => {
         this.#attempts.transition(attempt, "running");
         this.#tellBegun(attempt);
@@ -197,50 +231,10 @@ export class TaskFlow {
   #finish(attempt: Attempt, outcome: Outcome): void {
     this.#attempts.transition(attempt, "finished");
     attempt.ticket = undefined;
-    attempt.outcome = outcome;
-    this.#attempts.hold(attempt, outcome.kind === "beside" ? outcome.body.length : 1024);
+    this.#attempts.keepOutcome(attempt, outcome);
     for (const victim of this.#attempts.overflow())
       this.#drop(victim, "too many outcomes wait for the gateway");
-    if (attempt.state === "finished") this.#deliver(attempt);
-  }
-
-  #deliver(attempt: Attempt): void {
-    const { outcome } = attempt;
-    if (outcome?.kind === "inline") this.#announce(attempt, outcome);
-    else if (outcome?.kind === "beside") void this.#upload(attempt, outcome);
-  }
-
-  #announce(attempt: Attempt, outcome: Outcome): void {
-    this.#ports.send(outcome.message, () => {
-      if (attempt.state === "finished") this.#remove(attempt);
-    });
-  }
-
-  async #upload(attempt: Attempt, outcome: Extract<Outcome, { kind: "beside" }>): Promise<void> {
-    attempt.transfer?.abort();
-    const transfer = new AbortController();
-    attempt.transfer = transfer;
-    const isCurrent = (): boolean =>
-      attempt.state === "finished" && attempt.transfer === transfer && !transfer.signal.aborted;
-    try {
-      await this.#ports.transfers.storeOutput(attempt, outcome.body, transfer.signal);
-      if (isCurrent()) this.#announce(attempt, outcome);
-    } catch (error) {
-      if (isCurrent()) this.#onUploadFailed(attempt, asLegacyGpuError(error));
-    }
-  }
-
-  #onUploadFailed(attempt: Attempt, error: LegacyGpuError): void {
-    if (error.code === "attempt_not_found") {
-      this.#drop(attempt, "the gateway does not want its output");
-      return;
-    }
-    this.#ports.log.warn(
-      { taskId: attempt.taskId, token: attempt.token, err: error },
-      "an output could not be delivered",
-    );
-    attempt.outcome = { kind: "inline", message: failedMessage(attempt, error) };
-    this.#announce(attempt, attempt.outcome);
+    if (attempt.state === "finished") this.#delivery.add(attempt);
   }
 
   #drop(attempt: Attempt, reason: string): void {
@@ -253,9 +247,9 @@ export class TaskFlow {
   }
 
   #remove(attempt: Attempt): void {
-    this.#attempts.transition(attempt, "gone");
     attempt.ticket = undefined;
-    attempt.outcome = undefined;
+    this.#attempts.transition(attempt, "gone");
+    this.#delivery.forget(attempt);
     if (this.#attempts.size === 0) this.#onEmpty();
   }
 }

@@ -9,6 +9,7 @@ import { after, before, beforeEach, describe, test } from "node:test";
 import { systemClock } from "@legacygpu/shared/clock";
 import type { LegacyGpuError } from "@legacygpu/shared/errors";
 import { blobPath } from "@legacygpu/shared/protocol/version";
+import { LinkGate } from "../../agent/link/gate.ts";
 import { Network } from "../../agent/link/network.ts";
 import { BlobCache } from "../../agent/models/blob-cache.ts";
 import { FakeGateway } from "../support/fake-gateway.ts";
@@ -18,6 +19,7 @@ describe("the blob cache", () => {
   let network: Network;
   let directory: string;
   let cache: BlobCache;
+  let gate: LinkGate;
   before(async () => {
     gateway = await FakeGateway.start();
     const { key, caPem } = gateway;
@@ -27,7 +29,9 @@ describe("the blob cache", () => {
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), "legacygpu-blobs-"));
     const request = network.request.bind(network);
-    cache = new BlobCache({ directory, request, clock: systemClock, random: () => 0 });
+    gate = new LinkGate();
+    gate.open();
+    cache = new BlobCache({ directory, request, gate, clock: systemClock, random: () => 0 });
     gateway.requests.length = 0;
   });
   after(async () => {
@@ -89,6 +93,33 @@ describe("the blob cache", () => {
     assert.equal(gateway.requests.length, 3);
     await assert.rejects(cache.ensure(want(`sha256:${"0".repeat(64)}`, 1)), isCode("blob_not_found"));
     assert.equal(gateway.requests.length, 4);
+    await cleanUp();
+  });
+
+  test("waits for a link, and a download that fails as the link is lost costs no try", async () => {
+    const bytes = randomBytes(1000);
+    const request = want(gateway.addBlob(bytes), bytes.length);
+    let outages = 0;
+    const flaky = new BlobCache({
+      directory,
+      gate,
+      clock: systemClock,
+      random: () => 0,
+      request: (path, options) => {
+        if (outages === 10) return network.request(path, options);
+        outages += 1;
+        gate.shut();
+        setImmediate(() => gate.open());
+        return Promise.reject(new Error("the line is dead"));
+      },
+    });
+    assert.deepEqual(await readFile(await flaky.ensure(request)), bytes);
+    assert.equal(outages, 10);
+    gate.shut();
+    const waiting = flaky.ensure(want(gateway.addBlob(randomBytes(10)), 10));
+    const requests = gateway.requests.length;
+    await Promise.all([assert.rejects(waiting, isCode("transfer_failed")), flaky.close()]);
+    assert.equal(gateway.requests.length, requests);
     await cleanUp();
   });
 });

@@ -1,12 +1,16 @@
 /** The link of a real agent to a gateway that comes, goes, falls silent and refuses. */
 
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { createServer, type TLSSocket } from "node:tls";
+import { systemClock } from "@legacygpu/shared/clock";
 import { LegacyGpuError } from "@legacygpu/shared/errors";
 import { CLOSE } from "@legacygpu/shared/protocol/version";
+import { Network, type SocketClosure } from "../../agent/link/network.ts";
 import { buildSlow } from "../../models/onnx/hostile.ts";
 import { buildIdentity } from "../../models/onnx/synthetic.ts";
 import { AgentRig, type AgentRigOptions } from "../support/agent-rig.ts";
@@ -136,6 +140,32 @@ test("a certificate for another name: says for which names it is", async () => {
     assert.equal(error.code, "certificate_invalid");
     assert.match(error.message, /not for `127\.0\.0\.2`.*127\.0\.0\.1/);
   });
+});
+
+test("a dial that is given up leaves no connection behind, whatever the other side has answered", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "legacygpu-mute-"));
+  const { keyFile, certFile, caPem } = await makeCertificate(dir);
+  const taken: TLSSocket[] = [];
+  const mute = createServer({ key: await readFile(keyFile), cert: await readFile(certFile) }, (socket) => {
+    taken.push(socket.on("error", () => {}).resume());
+  });
+  await new Promise<void>((resolve) => mute.listen(0, "127.0.0.1", resolve));
+  const gateway = new URL(`https://localhost:${(mute.address() as AddressInfo).port}`);
+  const network = new Network({ gateway, key: "lgw_x", caPem, env: {}, clock: systemClock });
+  let closure: SocketClosure | undefined;
+  const socket = network.openSocket({
+    onOpen: () => assert.fail("nobody answered"),
+    onFrame: () => {},
+    onClosed: (each) => {
+      closure = each;
+    },
+  });
+  const connection = await until("a connection", () => taken[0]);
+  socket.destroy();
+  await until("its end on both sides", () => closure !== undefined && connection.destroyed);
+  await network.close();
+  mute.close();
+  await rm(dir, { recursive: true });
 });
 
 test("a gateway that is not there is named", async () => {

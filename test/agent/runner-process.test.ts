@@ -9,7 +9,8 @@ import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { createLogger } from "@legacygpu/shared/log";
 import { childEnvironment } from "../../agent/options.ts";
-import { inheritedArguments, spawnRunner } from "../../agent/runner/process.ts";
+import { diedOfMemory } from "../../agent/runner/memory-death.ts";
+import { crashError, inheritedArguments, type RunnerExit, spawnRunner } from "../../agent/runner/process.ts";
 import type { RunnerCommand, RunnerReport } from "../../agent/runner/wire.ts";
 import { buildEndlessLoop } from "../../models/onnx/hostile.ts";
 import { buildIdentity } from "../../models/onnx/synthetic.ts";
@@ -70,6 +71,42 @@ test("an endless model does not outlive the agent that ran it", {
   assert.ok(pid > 0);
   await until("the orphan to end", () => !isAlive(pid), 5000);
   await rm(dir, { recursive: true });
+});
+
+test("a runner that dies for want of memory says so; one that is killed or crashes does not", async () => {
+  const deaths: RunnerExit[] = [];
+  const onExit = (exit: RunnerExit): void => void deaths.push(exit);
+  // V8 ends the process long before the runner is up.
+  spawnRunner({ NODE_OPTIONS: "--max-old-space-size=8" }, log)({ onReport: () => {}, onExit });
+  const starved = await until("the end of the starved one", () => deaths.shift());
+  assert.equal(crashError(starved).code, "out_of_memory");
+  for (const signal of ["SIGSEGV", "SIGKILL", "SIGABRT"] as const) {
+    const { pid } = spawnRunner({}, log)({ onReport: () => {}, onExit });
+    assert.ok(pid !== undefined);
+    process.kill(pid, signal);
+    const exit = await until(`the end by ${signal}`, () => deaths.shift());
+    assert.deepEqual([exit.signal, crashError(exit).code], [signal, "runner_crashed"]);
+  }
+});
+
+test("memory is the cause of a death only where that is certain", () => {
+  const calm = { code: null, signal: null, lastWords: "", systemKills: 0 };
+  const thrown = "terminate called after throwing an instance of 'std::bad_alloc'";
+  const certain = [
+    { ...calm, signal: "SIGKILL", systemKills: 1 },
+    { ...calm, signal: "SIGABRT", lastWords: thrown },
+    { ...calm, code: 134, lastWords: "FATAL ERROR: ... JavaScript heap out of memory" },
+  ];
+  const uncertain = [
+    { ...calm, signal: "SIGKILL" },
+    { ...calm, signal: "SIGKILL", lastWords: thrown },
+    { ...calm, signal: "SIGSEGV", systemKills: 1, lastWords: thrown },
+    { ...calm, signal: "SIGABRT", systemKills: 1, lastWords: "Assertion failed" },
+    { ...calm, code: 1, systemKills: 1, lastWords: thrown },
+    { ...calm, code: 0 },
+  ];
+  assert.deepEqual(certain.map(diedOfMemory), [true, true, true]);
+  assert.deepEqual(uncertain.map(diedOfMemory), [false, false, false, false, false, false]);
 });
 
 test("a runner is told of paths and drivers, and of no credential", () => {

@@ -55,11 +55,13 @@ class FakeProcess {
 
 class JobSpy implements Job {
   readonly model;
+  readonly executionLimitMs: number | undefined;
   readonly input = { kind: "tensors" as const, tensors: [] };
   readonly inputBytes = 0;
   readonly heard: string[] = [];
-  constructor(modelKey = "m") {
+  constructor(modelKey = "m", executionLimitMs?: number) {
     this.model = { key: modelKey, path: "/m.onnx", manifest: {} };
+    this.executionLimitMs = executionLimitMs;
   }
   onStarted(): void {
     this.heard.push("started");
@@ -94,8 +96,8 @@ function rig(more: Partial<SupervisorOptions> = {}) {
     onModel: (event) => void models.push(event),
     ...more,
   });
-  const submit = (modelKey?: string) => {
-    const job = new JobSpy(modelKey);
+  const submit = (modelKey?: string, executionLimitMs?: number) => {
+    const job = new JobSpy(modelKey, executionLimitMs);
     return { heard: job.heard, ticket: supervisor.submit(job) };
   };
   const last = (): FakeProcess => processes.at(-1) as FakeProcess;
@@ -191,6 +193,27 @@ describe("the supervisor", () => {
     for (let i = 0; i < 2; i += 1) last().answer();
     assert.deepEqual(behind.heard.at(-1), "done");
     assert.deepEqual(warm.heard.at(-1), "done");
+  });
+
+  test("a task's own limit holds when it is the lower one, and for that task only", async () => {
+    const { submit, last, clock } = rig({ executionLimitMs: 1000 });
+    last().ready();
+    submit();
+    last().answer();
+    last().answer();
+    const [patient, hasty] = [submit("m", 5000), submit("m", 300)];
+    clock.advance(999);
+    assert.deepEqual(patient.heard, ["started"]);
+    clock.advance(1);
+    await settled();
+    assert.deepEqual(patient.heard, ["started", "execution_timeout"]);
+    last().ready();
+    last().answer();
+    clock.advance(299);
+    assert.deepEqual(hasty.heard, ["started"]);
+    clock.advance(1);
+    await settled();
+    assert.deepEqual(hasty.heard, ["started", "execution_timeout"]);
   });
 
   test("the limit counts each run by itself", () => {

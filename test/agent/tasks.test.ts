@@ -6,18 +6,24 @@ import { after, before, describe, test } from "node:test";
 import { type Manifest, manifestSchema } from "@legacygpu/shared/manifest";
 import { decodeValue, encodeValue } from "@legacygpu/shared/protocol/codec";
 import type { ModelRef, TaskOutput } from "@legacygpu/shared/protocol/messages";
-import { buildEndlessLoop, buildFailsOnSomeInputs } from "../../models/onnx/hostile.ts";
+import { buildEndlessLoop, buildFailsOnSomeInputs, buildMemoryBomb } from "../../models/onnx/hostile.ts";
 import { buildIdentity } from "../../models/onnx/synthetic.ts";
 import { AgentRig } from "../support/agent-rig.ts";
 import { fakeTask, floats } from "../support/fake-gateway.ts";
 import { until } from "../support/until.ts";
 
+const int64 = (name: string, value: bigint) => ({
+  name,
+  datatype: "INT64" as const,
+  shape: [1],
+  data: new Uint8Array(new BigInt64Array([value]).buffer),
+});
 const digits = (name: string): string => new URL(`../../models/digits/${name}`, import.meta.url).pathname;
 
 describe("an agent", () => {
   let rig: AgentRig;
   let manifest: Manifest;
-  const models = {} as Record<"identity" | "wide" | "endless" | "picky" | "digits", ModelRef>;
+  const models = {} as Record<"identity" | "wide" | "endless" | "picky" | "bomb" | "digits", ModelRef>;
 
   before(async () => {
     rig = await AgentRig.startReady();
@@ -27,6 +33,7 @@ describe("an agent", () => {
     models.wide = gateway.addModel("wide", buildIdentity({ size: 65_536 }));
     models.endless = gateway.addModel("endless", buildEndlessLoop());
     models.picky = gateway.addModel("picky", buildFailsOnSomeInputs());
+    models.bomb = gateway.addModel("bomb", buildMemoryBomb());
     models.digits = gateway.addModel("digits", await readFile(digits("model.onnx")), manifest);
     for (const model of Object.values(models)) gateway.send({ type: "load_model", model, preload: false });
   });
@@ -107,17 +114,14 @@ describe("an agent", () => {
       {
         code: "model_run_failed",
         task: fakeTask(models.picky, {
-          input: {
-            kind: "tensors",
-            tensors: [
-              {
-                name: "input",
-                datatype: "INT64",
-                shape: [1],
-                data: new Uint8Array(new BigInt64Array([99n]).buffer),
-              },
-            ],
-          },
+          input: { kind: "tensors", tensors: [int64("input", 99n)] },
+        }),
+      },
+      {
+        // A pebibyte: over the address space, so that no kind of overcommitting grants it.
+        code: "out_of_memory",
+        task: fakeTask(models.bomb, {
+          input: { kind: "tensors", tensors: [int64("input", 2n ** 30n)] },
         }),
       },
       { code: "model_not_announced", task: fakeTask({ ...models.identity, name: "unheard-of" }) },
@@ -172,6 +176,14 @@ describe("an agent", () => {
     rig.gateway.send(hanging, ...behind);
     assert.equal((await rig.gateway.failure(hanging.token)).error.code, "deadline_exceeded");
     for (const { token } of behind) await rig.gateway.result(token);
+  });
+
+  test("a task with a limit of its own on computing is stopped there", async () => {
+    const task = { ...endless(), executionLimitMs: 200 };
+    rig.gateway.send(task);
+    const { error } = await rig.gateway.failure(task.token);
+    assert.equal(error.code, "execution_timeout");
+    assert.equal(error.details?.limitMs, 200);
   });
 
   test("a task whose time is up before it starts is not run", async () => {

@@ -7,10 +7,13 @@ import { systemClock } from "@legacygpu/shared/clock";
 import { createLogger } from "@legacygpu/shared/log";
 import { type Agent, type AgentOptions, startAgent } from "../../agent/main.ts";
 import { FakeGateway, type FakeGatewayOptions } from "./fake-gateway.ts";
+import { FaultProxy } from "./fault-proxy.ts";
 import { until } from "./until.ts";
 
 export interface AgentRigOptions extends FakeGatewayOptions {
   readonly agent?: Partial<AgentOptions>;
+  /** The agent reaches the gateway through {@link AgentRig.proxy}. */
+  readonly isProxied?: boolean;
 }
 
 export class AgentRig {
@@ -20,19 +23,35 @@ export class AgentRig {
   readonly lines: string[];
   readonly stateDir: string;
 
-  private constructor(gateway: FakeGateway, agent: Agent, lines: string[], stateDir: string) {
+  readonly #proxy: FaultProxy | undefined;
+
+  private constructor(
+    gateway: FakeGateway,
+    agent: Agent,
+    lines: string[],
+    stateDir: string,
+    proxy: FaultProxy | undefined,
+  ) {
     this.gateway = gateway;
     this.agent = agent;
     this.lines = lines;
     this.stateDir = stateDir;
+    this.#proxy = proxy;
+  }
+
+  get proxy(): FaultProxy {
+    if (this.#proxy === undefined) throw new Error("This rig was started without a proxy.");
+    return this.#proxy;
   }
 
   static async start(options: AgentRigOptions = {}): Promise<AgentRig> {
     const gateway = await FakeGateway.start(options);
+    const port = Number(new URL(gateway.url).port);
+    const proxy = options.isProxied ? await FaultProxy.start({ host: "127.0.0.1", port }) : undefined;
     const lines: string[] = [];
     const stateDir = options.agent?.stateDir ?? (await mkdtemp(join(tmpdir(), "legacygpu-agent-")));
     const agent = await AgentRig.#startAgent(gateway, {
-      url: gateway.url,
+      url: proxy === undefined ? gateway.url : `wss://localhost:${proxy.port}`,
       key: gateway.key,
       caPem: gateway.caPem,
       stateDir,
@@ -44,7 +63,7 @@ export class AgentRig {
       random: Math.random,
       ...options.agent,
     });
-    return new AgentRig(gateway, agent, lines, stateDir);
+    return new AgentRig(gateway, agent, lines, stateDir, proxy);
   }
 
   static async #startAgent(gateway: FakeGateway, options: AgentOptions): Promise<Agent> {
@@ -66,6 +85,7 @@ export class AgentRig {
 
   async close(): Promise<void> {
     await this.agent.close();
+    await this.#proxy?.close();
     await this.gateway.close();
     await rm(this.stateDir, { recursive: true, force: true });
   }
