@@ -18,25 +18,36 @@ import {
 } from "@legacygpu/shared/api/keys";
 import { type ModelJson, modelListSchema } from "@legacygpu/shared/api/models";
 import {
+  type AddBatchItems,
+  type BatchJson,
+  type BatchResult,
+  type CreateBatch,
   type CreateTask,
+  deadLetterCountSchema,
   type InferRequest,
   type InferResponse,
   inferResponseSchema,
+  type ModelQueueJson,
+  modelQueueSchema,
   type TaskJson,
   type TaskList,
   taskJsonSchema,
   taskListSchema,
 } from "@legacygpu/shared/api/tasks";
 import type { Clock, Random } from "@legacygpu/shared/clock";
-import { fail, fromWireError } from "@legacygpu/shared/errors";
-import { imageType } from "@legacygpu/shared/image-type";
-import type { Priority, StrategyName, TaskState } from "@legacygpu/shared/task";
+import type { StrategyName } from "@legacygpu/shared/task";
 import { z } from "zod";
+import { Batches, type BatchResultsOptions } from "./batches.ts";
 import { type Fetch, platformFetch } from "./fetch-port.ts";
+import type { WaitTools } from "./patience.ts";
 import { type PushModel, pushModel } from "./push-model.ts";
+import type { DeadLetterSelection, ListDeadLettersQuery, ListTasksQuery } from "./queries.ts";
 import { DEFAULT_RETRY, type RetryPolicy } from "./retry.ts";
+import { type ImageOptions, type SubmitOptions, submitImage, submitTask } from "./submit.ts";
+import { type EventOptions, type TaskEvent, taskEvents } from "./task-events.ts";
+import { waitForTask } from "./task-wait.ts";
 import { Transport } from "./transport.ts";
-import { type WaitOptions, waitForTask } from "./wait.ts";
+import type { WaitOptions } from "./wait.ts";
 import { waitingClock } from "./waiting-clock.ts";
 
 export interface ClientOptions {
@@ -52,24 +63,6 @@ export interface ClientOptions {
   readonly random?: Random;
 }
 
-export interface ImageOptions {
-  /** Default: told from the first bytes. */
-  readonly contentType?: string;
-  readonly version?: string;
-  readonly priority?: Priority;
-  /** From now to the final answer. */
-  readonly deadlineMs?: number;
-}
-
-export interface ListTasksQuery {
-  readonly state?: TaskState;
-  readonly model?: string;
-  /** 1 to 1000. Default 100. */
-  readonly limit?: number;
-  /** `next_cursor` of the page before. */
-  readonly cursor?: string;
-}
-
 export type CreatedKey = z.infer<typeof createdKeySchema>;
 
 const segment = encodeURIComponent;
@@ -80,25 +73,24 @@ const segment = encodeURIComponent;
  */
 export class LegacyGpuClient {
   readonly #transport: Transport;
-  readonly #clock: Clock;
-  readonly #random: Random;
+  readonly #tools: WaitTools;
+  readonly #batches: Batches;
 
   constructor(options: ClientOptions) {
-    this.#clock = options.clock ?? waitingClock;
-    this.#random = options.random ?? Math.random;
+    this.#tools = { clock: options.clock ?? waitingClock, random: options.random ?? Math.random };
     this.#transport = new Transport({
       url: options.url,
       key: options.key,
       fetch: options.fetch ?? platformFetch,
       retry: { ...DEFAULT_RETRY, ...options.retry },
-      clock: this.#clock,
-      random: this.#random,
+      ...this.#tools,
     });
+    this.#batches = new Batches(this.#transport, this.#tools);
   }
 
-  /** Accepts a task for later; returns as soon as it is stored. */
-  submit(task: CreateTask, signal?: AbortSignal): Promise<TaskJson> {
-    return this.#transport.request({ method: "POST", path: "/tasks", json: task }, taskJsonSchema, signal);
+  /** Accepts a task for later; returns as soon as it is stored. Is sent again until it is answered, and never makes a second task. */
+  submit(task: CreateTask, options: SubmitOptions = {}, signal?: AbortSignal): Promise<TaskJson> {
+    return submitTask(this.#transport, task, options, signal);
   }
 
   /**
@@ -106,53 +98,51 @@ export class LegacyGpuClient {
    *
    * @throws `image_invalid` when no content type is given and the bytes are no known picture.
    */
-  async submitImage(
+  submitImage(
     model: string,
     bytes: Uint8Array,
     options: ImageOptions = {},
     signal?: AbortSignal,
   ): Promise<TaskJson> {
-    const contentType = options.contentType ?? imageType(bytes);
-    if (contentType === undefined) {
-      throw fail(
-        "image_invalid",
-        "The bytes are no picture of a known kind; give its contentType if they are.",
-      );
-    }
-    const { version, priority, deadlineMs } = options;
-    const raw = { contentType, sizeBytes: bytes.byteLength, open: () => bytes };
-    const query = { model, version, priority, deadline_ms: deadlineMs };
-    return this.#transport.request({ method: "POST", path: "/tasks", query, raw }, taskJsonSchema, signal);
+    return submitImage(this.#transport, model, bytes, options, signal);
   }
 
   get(id: string, signal?: AbortSignal): Promise<TaskJson> {
-    return this.#transport.request({ method: "GET", path: `/tasks/${segment(id)}` }, taskJsonSchema, signal);
+    return this.#get(`/tasks/${segment(id)}`, taskJsonSchema, signal);
   }
 
   /**
-   * Returns the task once it is COMPLETED, FAILED, CANCELLED or TIMED_OUT; see {@link resultOf}. Bridges a gateway that is away
+   * Returns the task once it is COMPLETED, FAILED, CANCELLED or TIMED_OUT; see `resultOf`. Bridges a gateway that is away
    * for up to a minute.
    *
    * @throws `timed_out` after `timeoutMs`; the task goes on.
    */
   wait(id: string, options: WaitOptions = {}): Promise<TaskJson> {
-    const poll = (task: string, waitSeconds: number, signal: AbortSignal): Promise<TaskJson> => {
-      const call = {
-        method: "GET",
-        path: `/tasks/${segment(task)}`,
-        query: { wait: waitSeconds },
-        timeoutMs: (waitSeconds + 15) * 1000,
-        maxTries: 1,
-      } as const;
-      return this.#transport.request(call, taskJsonSchema, signal);
-    };
-    return waitForTask(id, options, { poll, clock: this.#clock, random: this.#random });
+    return waitForTask(this.#transport, id, options, this.#tools);
   }
 
   /** {@link submit}, then {@link wait}. */
   async run(task: CreateTask, options: WaitOptions = {}): Promise<TaskJson> {
-    const { id } = await this.submit(task, options.signal);
+    const { id } = await this.submit(task, {}, options.signal);
     return this.wait(id, options);
+  }
+
+  /**
+   * The result alone, however large it is.
+   *
+   * @throws `task_not_finished`, `result_expired`; the task's own error when it did not complete.
+   */
+  result(id: string, signal?: AbortSignal): Promise<InferResponse> {
+    const call = { method: "GET", path: `/tasks/${segment(id)}/result`, isErrorAnAnswer: true } as const;
+    return this.#transport.request(call, inferResponseSchema, signal);
+  }
+
+  /**
+   * What happens to a task, from its beginning on or after an event that is known, until it has ended. Goes on by itself when the connection
+   * breaks; bridges a gateway that is away for up to a minute.
+   */
+  events(id: string, options: EventOptions = {}): AsyncGenerator<TaskEvent, void> {
+    return taskEvents(this.#transport, id, options, this.#tools);
   }
 
   /** One synchronous inference: not stored, no id to ask for later. */
@@ -173,26 +163,94 @@ export class LegacyGpuClient {
     return this.#transport.request(call, taskJsonSchema, signal);
   }
 
-  /** Newest first, one page. */
+  /** Another try for a task that FAILED or TIMED_OUT, under its id. @throws `task_not_retryable` */
+  retry(id: string, signal?: AbortSignal): Promise<TaskJson> {
+    return this.#post(`/tasks/${segment(id)}/retry`, undefined, taskJsonSchema, signal);
+  }
+
+  /** Forgets input and output of a task now; cancels it first if it has not ended. */
+  remove(id: string, signal?: AbortSignal): Promise<TaskJson> {
+    const call = { method: "DELETE", path: `/tasks/${segment(id)}` } as const;
+    return this.#transport.request(call, taskJsonSchema, signal);
+  }
+
+  /** Newest first, one page, without results. */
   list(query: ListTasksQuery = {}, signal?: AbortSignal): Promise<TaskList> {
-    return this.#transport.request(
-      { method: "GET", path: "/tasks", query: { ...query } },
-      taskListSchema,
-      signal,
-    );
+    return this.#get("/tasks", taskListSchema, signal, { ...query });
+  }
+
+  /** Tasks that automatic retries have given up; newest first, one page. */
+  deadLetters(query: ListDeadLettersQuery = {}, signal?: AbortSignal): Promise<TaskList> {
+    return this.#get("/dead-letters", taskListSchema, signal, { ...query });
+  }
+
+  /** Another try for dead letters; without a selection for all. @returns how many. */
+  async retryDeadLetters(selection: DeadLetterSelection = {}, signal?: AbortSignal): Promise<number> {
+    return (await this.#post("/dead-letters/retry", selection, deadLetterCountSchema, signal)).count;
+  }
+
+  /** Forgets input and output of dead letters; without a selection of all. @returns how many. */
+  async purgeDeadLetters(selection: DeadLetterSelection = {}, signal?: AbortSignal): Promise<number> {
+    return (await this.#post("/dead-letters/purge", selection, deadLetterCountSchema, signal)).count;
+  }
+
+  /** Many inputs at once: up to 10,000 items in one call, and as many bytes as the gateway takes in one body. */
+  createBatch(batch: CreateBatch, signal?: AbortSignal): Promise<BatchJson> {
+    return this.#batches.create(batch, signal);
+  }
+
+  addToBatch(id: string, items: AddBatchItems["items"], signal?: AbortSignal): Promise<BatchJson> {
+    return this.#batches.add(id, items, signal);
+  }
+
+  batch(id: string, signal?: AbortSignal): Promise<BatchJson> {
+    return this.#batches.get(id, signal);
+  }
+
+  /** In the order of the items. */
+  batchResults(id: string, options: BatchResultsOptions = {}): AsyncGenerator<BatchResult, void> {
+    return this.#batches.results(id, options);
+  }
+
+  /** Cancels every task of the batch that has not ended. */
+  cancelBatch(id: string, signal?: AbortSignal): Promise<BatchJson> {
+    return this.#batches.cancel(id, signal);
+  }
+
+  /** Returns the batch once every task of it has ended, in whatever state. Otherwise like {@link wait}. */
+  waitForBatch(id: string, options: WaitOptions<BatchJson> = {}): Promise<BatchJson> {
+    return this.#batches.wait(id, options);
+  }
+
+  /** What waits for a model, and who could run it. */
+  queue(model: string, signal?: AbortSignal): Promise<ModelQueueJson> {
+    return this.#get(`/models/${segment(model)}/queue`, modelQueueSchema, signal);
+  }
+
+  /** Tasks are still accepted but not handed out. */
+  pauseQueue(model: string, signal?: AbortSignal): Promise<ModelQueueJson> {
+    return this.#switchQueue(model, "pause", signal);
+  }
+
+  resumeQueue(model: string, signal?: AbortSignal): Promise<ModelQueueJson> {
+    return this.#switchQueue(model, "resume", signal);
+  }
+
+  /** Cancels every task that waits for the model. */
+  purgeQueue(model: string, signal?: AbortSignal): Promise<ModelQueueJson> {
+    return this.#post(`/models/${segment(model)}/queue/purge`, undefined, modelQueueSchema, signal);
   }
 
   health(signal?: AbortSignal): Promise<ClusterHealth> {
-    return this.#transport.request({ method: "GET", path: "/cluster/health" }, clusterHealthSchema, signal);
+    return this.#get("/cluster/health", clusterHealthSchema, signal);
   }
 
   metrics(signal?: AbortSignal): Promise<ClusterMetrics> {
-    return this.#transport.request({ method: "GET", path: "/cluster/metrics" }, clusterMetricsSchema, signal);
+    return this.#get("/cluster/metrics", clusterMetricsSchema, signal);
   }
 
   async workers(signal?: AbortSignal): Promise<WorkerJson[]> {
-    const call = { method: "GET", path: "/cluster/workers" } as const;
-    return (await this.#transport.request(call, workerListSchema, signal)).workers;
+    return (await this.#get("/cluster/workers", workerListSchema, signal)).workers;
   }
 
   /** @returns the strategy now in use, by its full name. */
@@ -202,8 +260,7 @@ export class LegacyGpuClient {
   }
 
   async models(signal?: AbortSignal): Promise<ModelJson[]> {
-    return (await this.#transport.request({ method: "GET", path: "/models" }, modelListSchema, signal))
-      .models;
+    return (await this.#get("/models", modelListSchema, signal)).models;
   }
 
   /** @throws `model_version_exists` when `version` is given and has other contents; `model_invalid`. */
@@ -213,11 +270,11 @@ export class LegacyGpuClient {
 
   /** The answer holds the key itself, this once. */
   createKey(key: CreateKey, signal?: AbortSignal): Promise<CreatedKey> {
-    return this.#transport.request({ method: "POST", path: "/keys", json: key }, createdKeySchema, signal);
+    return this.#post("/keys", key, createdKeySchema, signal);
   }
 
   async listKeys(signal?: AbortSignal): Promise<KeyJson[]> {
-    return (await this.#transport.request({ method: "GET", path: "/keys" }, keyListSchema, signal)).keys;
+    return (await this.#get("/keys", keyListSchema, signal)).keys;
   }
 
   /** @returns the key as it is now, where the gateway tells it. */
@@ -225,15 +282,27 @@ export class LegacyGpuClient {
     const answer = z.union([keyJsonSchema, z.unknown().transform(() => undefined)]);
     return this.#transport.request({ method: "DELETE", path: `/keys/${segment(id)}` }, answer, signal);
   }
-}
 
-/**
- * The result of a task that is COMPLETED.
- *
- * @throws the task's own error when it is not.
- */
-export function resultOf(task: TaskJson): InferResponse {
-  if (task.result !== null) return task.result;
-  if (task.error !== null) throw fromWireError(task.error);
-  throw fail("unknown", `Task ${task.id} is ${task.status} and has no result.`, { task: task.id });
+  #switchQueue(model: string, verb: "pause" | "resume", signal?: AbortSignal): Promise<ModelQueueJson> {
+    const path = `/models/${segment(model)}/queue/${verb}`;
+    return this.#transport.request({ method: "POST", path, isIdempotent: true }, modelQueueSchema, signal);
+  }
+
+  #get<Schema extends z.ZodType>(
+    path: string,
+    schema: Schema,
+    signal?: AbortSignal,
+    query: Readonly<Record<string, string | number | undefined>> = {},
+  ): Promise<z.infer<Schema>> {
+    return this.#transport.request({ method: "GET", path, query }, schema, signal);
+  }
+
+  #post<Schema extends z.ZodType>(
+    path: string,
+    json: unknown,
+    schema: Schema,
+    signal?: AbortSignal,
+  ): Promise<z.infer<Schema>> {
+    return this.#transport.request({ method: "POST", path, json }, schema, signal);
+  }
 }

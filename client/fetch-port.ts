@@ -12,6 +12,8 @@ export interface FetchRequest {
 export interface FetchResponse {
   readonly status: number;
   readonly headers: { get(name: string): string | null };
+  /** For answers that are read while they arrive. */
+  readonly body: ReadableStream<Uint8Array> | null;
   text(): Promise<string>;
 }
 

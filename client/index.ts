@@ -4,26 +4,41 @@ export type { ClusterHealth, ClusterMetrics, WorkerJson } from "@legacygpu/share
 export type { CreateKey, KeyJson, Scope } from "@legacygpu/shared/api/keys";
 export type { ModelJson } from "@legacygpu/shared/api/models";
 export type {
+  AddBatchItems,
+  BatchJson,
+  BatchResult,
+  CreateBatch,
   CreateTask,
   InferRequest,
   InferResponse,
   JsonTensor,
+  ModelQueueJson,
   TaskJson,
   TaskList,
 } from "@legacygpu/shared/api/tasks";
 export { type ErrorCode, LegacyGpuError } from "@legacygpu/shared/errors";
 export { imageType } from "@legacygpu/shared/image-type";
 export type { Manifest } from "@legacygpu/shared/manifest";
-export type { Priority, StrategyName, TaskState, WorkerState } from "@legacygpu/shared/task";
+export type {
+  Durability,
+  Priority,
+  RetryCause,
+  StrategyName,
+  TaskState,
+  WorkerState,
+} from "@legacygpu/shared/task";
+export { type BatchResultsOptions, endedIn } from "./batches.ts";
 export {
   type ClientOptions,
   type CreatedKey,
-  type ImageOptions,
   LegacyGpuClient,
-  type ListTasksQuery,
-  resultOf,
 } from "./client.ts";
 export type { Fetch, FetchRequest, FetchResponse } from "./fetch-port.ts";
+export { newTaskId } from "./new-ids.ts";
 export { digestOf, type ModelFile, type PushModel } from "./push-model.ts";
+export type { DeadLetterSelection, ListDeadLettersQuery, ListTasksQuery } from "./queries.ts";
+export { resultOf } from "./result-of.ts";
 export type { RetryPolicy } from "./retry.ts";
+export type { ImageOptions, SubmitOptions } from "./submit.ts";
+export type { EventOptions, TaskEvent, TaskEventName } from "./task-events.ts";
 export type { WaitOptions } from "./wait.ts";

@@ -1,13 +1,15 @@
 /**
  * When a request is sent again, and after how long.
  *
- * | what failed                                   | GET, PUT, DELETE, cancel | other POST |
- * | the connection, nothing was sent              | again                    | again      |
- * | refused before it was accepted (503)          | again                    | again      |
- * | the connection, the request may have arrived  | again                    | never: the task might exist |
- * | no answer in time                             | again                    | never: the same |
- * | any other error marked retryable              | again                    | never      |
- * | everything else                               | never                    | never      |
+ * | what failed                                   | idempotent | other POST                  | result of a task |
+ * | the connection, nothing was sent              | again      | again                       | again            |
+ * | refused before it was accepted (429, 503)     | again      | again                       | again            |
+ * | the connection, the request may have arrived  | again      | never: it may have happened | again            |
+ * | no answer in time                             | again      | never: the same             | again            |
+ * | any other error marked retryable              | again      | never                       | never: it is how the task failed |
+ * | everything else                               | never      | never                       | never            |
+ *
+ * Idempotent are GET, PUT, DELETE, cancelling, and every POST that carries an idempotency key: with it the gateway gives the first answer again.
  */
 
 import { Backoff } from "@legacygpu/shared/backoff";
@@ -27,12 +29,27 @@ export interface RetryPolicy {
 
 export const DEFAULT_RETRY: RetryPolicy = { maxTries: 5, baseMs: 200, capMs: 5000, maxRetryAfterMs: 60_000 };
 
-const REFUSED_BEFORE_ACCEPTED: ReadonlySet<ErrorCode> = new Set(["queue_full", "gateway_draining"]);
+const REFUSED_BEFORE_ACCEPTED: ReadonlySet<ErrorCode> = new Set([
+  "queue_full",
+  "key_queue_full",
+  "gateway_draining",
+]);
+/** Codes that the SDK itself makes when no answer came. */
+const UNANSWERED: ReadonlySet<ErrorCode> = new Set(["gateway_unreachable", "timed_out"]);
 
-export function mayRetry(error: unknown, { isIdempotent }: { readonly isIdempotent: boolean }): boolean {
+export interface Repeatability {
+  readonly isIdempotent: boolean;
+  /** An error may be the very thing that was asked for, such as how a task failed. Default false. */
+  readonly isErrorAnAnswer?: boolean;
+}
+
+export function mayRetry(
+  error: unknown,
+  { isIdempotent, isErrorAnAnswer = false }: Repeatability,
+): error is LegacyGpuError {
   if (!(error instanceof LegacyGpuError) || !error.retryable) return false;
-  if (isIdempotent || error.details.request_sent === false) return true;
-  return REFUSED_BEFORE_ACCEPTED.has(error.code);
+  if (error.details.request_sent === false || REFUSED_BEFORE_ACCEPTED.has(error.code)) return true;
+  return isIdempotent && (!isErrorAnAnswer || UNANSWERED.has(error.code));
 }
 
 /** What the gateway asked for with `Retry-After`; 0 when it asked for nothing. */
@@ -50,7 +67,7 @@ export interface RetryTools {
 /** Runs `attempt` until it succeeds, must not be repeated, or the tries are used up; throws the last error. */
 export async function withRetries<Result>(
   { policy, clock, random }: RetryTools,
-  isIdempotent: boolean,
+  repeatability: Repeatability,
   attempt: () => Promise<Result>,
   signal?: AbortSignal,
 ): Promise<Result> {
@@ -61,7 +78,7 @@ export async function withRetries<Result>(
     } catch (error) {
       const asked = retryAfterMs(error);
       const isLast = tries >= policy.maxTries || asked > policy.maxRetryAfterMs;
-      if (isLast || !mayRetry(error, { isIdempotent })) throw error;
+      if (isLast || !mayRetry(error, repeatability)) throw error;
       // The jitter comes on top of what was asked: everyone who was refused at once was asked for the same delay.
       await sleep(clock, asked + backoff.nextMs(), signal);
       signal?.throwIfAborted();

@@ -1,12 +1,12 @@
-/** Sends one request to the gateway and reads its answer: credential, time limit, retries, validation, errors. */
+/** Sends requests to the gateway and reads its answers: address, credential, headers, time limit, retries. */
 
-import { fromProblem, problemSchema } from "@legacygpu/shared/api/problem";
 import type { Clock, Random } from "@legacygpu/shared/clock";
-import { fail, LegacyGpuError } from "@legacygpu/shared/errors";
+import { fail } from "@legacygpu/shared/errors";
 import type { z } from "zod";
+import { parseAnswer, refusal } from "./answers.ts";
 import type { Fetch, FetchRequest, FetchResponse } from "./fetch-port.ts";
-import { networkFailure } from "./network-failure.ts";
-import { type RetryPolicy, withRetries } from "./retry.ts";
+import { type Repeatability, type RetryPolicy, withRetries } from "./retry.ts";
+import { TimeLimit } from "./time-limit.ts";
 
 export interface TransportOptions {
   readonly url: string;
@@ -17,15 +17,19 @@ export interface TransportOptions {
   readonly random: Random;
 }
 
-export interface Call {
+export interface Call extends Partial<Repeatability> {
   readonly method: "GET" | "PUT" | "POST" | "DELETE";
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | undefined>>;
+  readonly headers?: Readonly<Record<string, string | undefined>>;
   readonly json?: unknown;
   readonly raw?: RawBody;
-  /** Default: true for all methods but POST. */
+  /** Default: true for all methods but POST, and for a POST with an idempotency key. */
   readonly isIdempotent?: boolean;
-  /** Default 30 s. `Infinity` for uploads, which the network's own limits watch. */
+  /**
+   * Default 30 s, and longer for a large body. `Infinity` for uploads, which the network's own limits watch. Of an answer that is
+   * streamed: between two pieces of it.
+   */
   readonly timeoutMs?: number;
   /** Default: the client's policy. */
   readonly maxTries?: number;
@@ -38,7 +42,24 @@ export interface RawBody {
   open(): Uint8Array | ReadableStream<Uint8Array>;
 }
 
+export interface Answer {
+  /** 2xx, or 304 for a call with `if-none-match`. */
+  readonly status: number;
+  readonly text: string;
+  header(name: string): string | null;
+}
+
+export const IDEMPOTENCY_KEY = "idempotency-key";
+
 const DEFAULT_TIMEOUT_MS = 30_000;
+/** 512 kbit/s: a large body gets as much more time as it takes at this pace. */
+const SLOWEST_BYTES_PER_MS = 64;
+
+interface Prepared {
+  readonly url: string;
+  readonly request: Omit<FetchRequest, "signal">;
+  readonly bodyBytes: number;
+}
 
 export class Transport {
   readonly #options: TransportOptions;
@@ -59,42 +80,100 @@ export class Transport {
     schema: Schema,
     signal?: AbortSignal,
   ): Promise<z.infer<Schema>> {
-    const { retry, clock, random } = this.#options;
-    const policy = call.maxTries === undefined ? retry : { ...retry, maxTries: call.maxTries };
-    const isIdempotent = call.isIdempotent ?? call.method !== "POST";
-    const text = await withRetries(
-      { policy, clock, random },
-      isIdempotent,
-      () => this.#send(call, signal),
-      signal,
-    );
-    return this.#validated(call, text, schema);
+    const { text } = await this.exchange(call, signal);
+    return this.parse(call, text, schema);
   }
 
-  async #send(call: Call, signal: AbortSignal | undefined): Promise<string> {
+  /** Like {@link request}, with status and headers of the answer. */
+  exchange(call: Call, signal?: AbortSignal): Promise<Answer> {
+    const { retry, clock, random } = this.#options;
+    const policy = call.maxTries === undefined ? retry : { ...retry, maxTries: call.maxTries };
+    const hasKey = call.headers?.[IDEMPOTENCY_KEY] !== undefined;
+    const isIdempotent = call.isIdempotent ?? (call.method !== "POST" || hasKey);
+    const { isErrorAnAnswer = false } = call;
+    return withRetries(
+      { policy, clock, random },
+      { isIdempotent, isErrorAnAnswer },
+      () => this.#once(call, signal),
+      signal,
+    );
+  }
+
+  /** The body of the answer as it arrives; one try. Leaving the loop lets go of the connection. Throws like {@link request}. */
+  async *stream(call: Call, signal?: AbortSignal): AsyncGenerator<Uint8Array, void> {
     signal?.throwIfAborted();
-    const timeoutMs = call.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    const timeLimit = new AbortController();
-    const timer = Number.isFinite(timeoutMs)
-      ? this.#options.clock.after(timeoutMs, () => timeLimit.abort())
-      : undefined;
+    const prepared = this.#prepare(call);
+    const limit = this.#limit(call, prepared, signal);
     try {
-      const either = signal === undefined ? timeLimit.signal : AbortSignal.any([signal, timeLimit.signal]);
-      const response = await this.#options.fetch(this.#urlOf(call), this.#requestOf(call, either));
+      const response = await this.#fetch(prepared, limit);
+      if (!isSuccess(response.status)) throw this.#refusal(response, await response.text());
+      const reader = response.body?.getReader();
+      for (;;) {
+        limit.restart();
+        const piece = await reader?.read();
+        if (piece === undefined || piece.done) return;
+        // Whoever reads may take its time.
+        limit.stop();
+        yield piece.value;
+      }
+    } catch (error) {
+      throw limit.explain(error);
+    } finally {
+      limit.abort();
+    }
+  }
+
+  /** @throws `unknown` when `text`, from the answer to `call`, is not of the form. */
+  parse<Schema extends z.ZodType>({ method, path }: Call, text: string, schema: Schema): z.infer<Schema> {
+    return parseAnswer({ name: `${method} ${path}`, address: this.address }, text, schema);
+  }
+
+  async #once(call: Call, signal: AbortSignal | undefined): Promise<Answer> {
+    signal?.throwIfAborted();
+    const prepared = this.#prepare(call);
+    const limit = this.#limit(call, prepared, signal);
+    try {
+      const response = await this.#fetch(prepared, limit);
       const text = await response.text();
-      if (response.status >= 200 && response.status < 300) return text;
+      const { status, headers } = response;
+      if (isSuccess(status) || status === 304) return { status, text, header: (name) => headers.get(name) };
       throw this.#refusal(response, text);
     } catch (error) {
-      if (error instanceof LegacyGpuError) throw error;
-      signal?.throwIfAborted();
-      if (timeLimit.signal.aborted) throw this.#tooLate(call, timeoutMs, error);
-      throw networkFailure(error, {
-        address: this.address,
-        trust: this.#options.fetch.trust ?? "the system's CAs",
-      });
+      throw limit.explain(error);
     } finally {
-      timer?.cancel();
+      limit.stop();
     }
+  }
+
+  #limit({ method, path, timeoutMs }: Call, { bodyBytes }: Prepared, signal?: AbortSignal): TimeLimit {
+    const { fetch, clock } = this.#options;
+    const destination = { address: this.address, trust: fetch.trust ?? "the system's CAs" };
+    const defaultMs = DEFAULT_TIMEOUT_MS + Math.floor(bodyBytes / SLOWEST_BYTES_PER_MS);
+    const request = { name: `${method} ${path}`, timeoutMs: timeoutMs ?? defaultMs, destination };
+    return new TimeLimit(request, clock, signal);
+  }
+
+  #fetch({ url, request }: Prepared, { signal }: TimeLimit): Promise<FetchResponse> {
+    return this.#options.fetch(url, { ...request, signal });
+  }
+
+  #refusal(response: FetchResponse, text: string): Error {
+    return refusal(response, text, { address: this.address, nowMs: this.#options.clock.now() });
+  }
+
+  #prepare(call: Call): Prepared {
+    const { method, json, raw } = call;
+    const url = this.#urlOf(call);
+    const headers = this.#headersOf(call);
+    if (json !== undefined) {
+      headers["content-type"] = "application/json";
+      const body = JSON.stringify(json);
+      return { url, request: { method, headers, body }, bodyBytes: body.length };
+    }
+    if (raw === undefined) return { url, request: { method, headers }, bodyBytes: 0 };
+    headers["content-type"] = raw.contentType;
+    headers["content-length"] = String(raw.sizeBytes);
+    return { url, request: { method, headers, body: raw.open(), duplex: "half" }, bodyBytes: raw.sizeBytes };
   }
 
   #urlOf({ path, query = {} }: Call): string {
@@ -105,60 +184,19 @@ export class Transport {
     return url.href;
   }
 
-  #requestOf({ method, json, raw }: Call, signal: AbortSignal): FetchRequest {
+  #headersOf({ headers: own = {} }: Call): Record<string, string> {
     const headers: Record<string, string> = { accept: "application/json" };
     const { key } = this.#options;
     if (key !== undefined) headers.authorization = `Bearer ${key}`;
-    if (json !== undefined) {
-      headers["content-type"] = "application/json";
-      return { method, headers, signal, body: JSON.stringify(json) };
+    for (const [name, value] of Object.entries(own)) {
+      if (value !== undefined) headers[name] = value;
     }
-    if (raw === undefined) return { method, headers, signal };
-    headers["content-type"] = raw.contentType;
-    headers["content-length"] = String(raw.sizeBytes);
-    return { method, headers, signal, body: raw.open(), duplex: "half" };
+    return headers;
   }
+}
 
-  #refusal(response: FetchResponse, text: string): LegacyGpuError {
-    const problem = problemSchema.safeParse(parseJson(text));
-    const error = problem.success ? fromProblem(problem.data) : this.#strangeAnswer(response.status, text);
-    const retryAfter = parseRetryAfter(response.headers.get("retry-after"), this.#options.clock.now());
-    const extra = {
-      ...(retryAfter === undefined ? {} : { retry_after_ms: retryAfter }),
-      ...(problem.success && problem.data.request_id ? { request_id: problem.data.request_id } : {}),
-    };
-    return fail(error.code, error.message, { ...error.details, ...extra });
-  }
-
-  #strangeAnswer(status: number, text: string): LegacyGpuError {
-    const start = text.trim().slice(0, 200);
-    return fail(
-      "unknown",
-      `${this.address} answered ${status} in a form that is not legacygpu's; is there a proxy in between? It begins: ${start || "(empty)"}`,
-      { status, address: this.address },
-    );
-  }
-
-  #tooLate({ method, path }: Call, timeoutMs: number, cause: unknown): LegacyGpuError {
-    const message = `${this.address} did not answer ${method} ${path} within ${timeoutMs} ms.`;
-    return fail("timed_out", message, { address: this.address, timeout_ms: timeoutMs }, cause);
-  }
-
-  #validated<Schema extends z.ZodType>(
-    { method, path }: Call,
-    text: string,
-    schema: Schema,
-  ): z.infer<Schema> {
-    const parsed = schema.safeParse(parseJson(text));
-    if (parsed.success) return parsed.data;
-    const first = parsed.error.issues[0];
-    throw fail(
-      "unknown",
-      `The answer to ${method} ${path} is not of the expected form (${first?.path.join(".") || "body"}: ${first?.message}). Are gateway and client of the same version?`,
-      { address: this.address },
-      parsed.error,
-    );
-  }
+function isSuccess(status: number): boolean {
+  return status >= 200 && status < 300;
 }
 
 function parseAddress(url: string): { origin: string; prefix: string } {
@@ -176,21 +214,4 @@ function isSafe({ protocol, hostname }: URL): boolean {
   return (
     protocol === "https:" || (protocol === "http:" && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname))
   );
-}
-
-function parseJson(text: string): unknown {
-  if (text === "") return {};
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** `Retry-After` in seconds or as a date, in milliseconds from now. */
-function parseRetryAfter(header: string | null, nowMs: number): number | undefined {
-  if (header === null) return undefined;
-  const seconds = Number(header);
-  const delayMs = Number.isFinite(seconds) ? seconds * 1000 : Date.parse(header) - nowMs;
-  return Number.isFinite(delayMs) ? Math.max(0, delayMs) : undefined;
 }

@@ -12,8 +12,17 @@ const REMEDIES: Partial<Record<ErrorCode, string>> = {
     "start a gateway with `legacygpu up`, or name the right one with --url or LEGACYGPU_URL",
   model_not_found: "`legacygpu model list` shows what there is; `legacygpu model push NAME FILE` adds one",
   task_not_found: "`legacygpu task list` shows your tasks; a key sees only its own",
+  batch_not_found: "the id is what `legacygpu task submit --batch` printed; a key sees only its own",
+  task_not_finished:
+    "`legacygpu task get ID --wait` waits for it; `legacygpu task watch ID` shows what happens",
+  task_not_retryable:
+    "submit it again: only a task that failed or timed out and still has its input can be retried",
+  result_expired: "submit it again; --result-ttl says for how long a result is kept",
+  task_exists: "leave out --id, or choose a new one",
+  idempotency_conflict: "leave out --idempotency-key, or choose a new one",
   key_not_found: "`legacygpu key list` shows the ids",
   model_version_exists: "versions never change: leave out --version to get the next one",
+  key_queue_full: "wait until tasks of this key have ended, or cancel some",
   queue_full: "wait and send again, or add workers",
   gateway_draining: "wait until the gateway is back and send again",
   port_in_use: "stop what uses the port, or choose another with --port",

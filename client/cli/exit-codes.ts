@@ -1,11 +1,11 @@
 /** The exit status of the command line. `docs/cli.md` has the same table. */
 
 import type { ErrorCode, LegacyGpuError } from "@legacygpu/shared/errors";
-import type { TaskJson } from "../index.ts";
+import type { BatchJson, TaskJson } from "../index.ts";
 
 export const EXIT = {
   ok: 0,
-  /** A task that failed or was cancelled, and whatever has no number of its own. */
+  /** A task that failed or was cancelled, a batch with one of them, and whatever has no number of its own. */
   failed: 1,
   /** Wrong flags, configuration or input: the same command can never succeed. */
   usage: 2,
@@ -31,12 +31,16 @@ const BY_CODE: Partial<Record<ErrorCode, number>> = {
   model_invalid: EXIT.usage,
   media_type_unsupported: EXIT.usage,
   body_too_large: EXIT.usage,
+  webhook_address_refused: EXIT.usage,
+  task_exists: EXIT.usage,
+  idempotency_conflict: EXIT.usage,
   auth_missing: EXIT.auth,
   auth_invalid: EXIT.auth,
   auth_forbidden: EXIT.auth,
   gateway_unreachable: EXIT.unreachable,
   certificate_invalid: EXIT.unreachable,
   queue_full: EXIT.refused,
+  key_queue_full: EXIT.refused,
   gateway_draining: EXIT.refused,
   worker_draining: EXIT.refused,
   timed_out: EXIT.timedOut,
@@ -51,4 +55,9 @@ export function exitCodeOf(error: LegacyGpuError): number {
 export function exitCodeOfTask({ status }: TaskJson): number {
   if (status === "COMPLETED") return EXIT.ok;
   return status === "TIMED_OUT" ? EXIT.timedOut : EXIT.failed;
+}
+
+export function exitCodeOfBatch({ counts }: BatchJson): number {
+  if (counts.failed + counts.cancelled > 0) return EXIT.failed;
+  return counts.timed_out > 0 ? EXIT.timedOut : EXIT.ok;
 }

@@ -14,9 +14,21 @@ export interface GatewayOptions {
   /** Further names for the certificate. */
   readonly hosts: string[];
   readonly strategy: StrategyName;
-  readonly maxQueueSize: number;
+  readonly queueLimits: {
+    readonly maxTasks: number;
+    readonly maxTasksPerKey: number;
+    readonly maxBytes: number;
+    readonly maxBytesPerKey: number;
+  };
   readonly heartbeatIntervalMs: number;
   readonly heartbeatTimeoutMs: number;
+  readonly leaseMs: number;
+  readonly retention: {
+    readonly maxFinished: number;
+    readonly maxFinishedAgeMs: number;
+    readonly maxStoredBytes: number;
+  };
+  readonly webhookNetworks: readonly string[];
   readonly maxBodyBytes: number;
   readonly log: Logger;
   readonly clock: Clock;

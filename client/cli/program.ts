@@ -4,6 +4,7 @@ import { asLegacyGpuError } from "@legacygpu/shared/errors";
 import { VERSION } from "@legacygpu/shared/version";
 import { Command, CommanderError } from "commander";
 import type { Action, Cli } from "./command.ts";
+import { addBatchCommands } from "./commands/batch.ts";
 import { addClusterCommands } from "./commands/cluster.ts";
 import { addApiCommands } from "./commands/gateway.ts";
 import { addKeyCommands } from "./commands/key.ts";
@@ -122,6 +123,7 @@ function buildProgram(io: CliIo, cli: Cli, { isJson }: { readonly isJson: boolea
   addClusterCommands(program, cli);
   addWorkerCommands(program, cli);
   addTaskCommands(program, cli);
+  addBatchCommands(program, cli);
   addModelCommands(program, cli);
   addKeyCommands(program, cli);
   addQuickstartCommand(program, cli);

@@ -2,14 +2,17 @@
 
 import { type Clock, every, type Timer } from "@legacygpu/shared/clock";
 import type { Output } from "./io.ts";
-import { durationText } from "./table.ts";
+import { durationText, oneLine } from "./table.ts";
 
 const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const FRAME_MS = 100;
 const ERASE_LINE = "\r\u001b[2K";
 
 export interface Progress {
-  update(text: string): void;
+  /** @param live instead of `text` on a terminal: for what changes so often that lines of it would be a flood. */
+  update(text: string, live?: string): void;
+  /** Makes room for other text; the next update shows itself again. */
+  clear(): void;
   /** Leaves nothing of the spinner behind. */
   stop(): void;
 }
@@ -22,7 +25,7 @@ export function startProgress(
   return isTty ? new Spinner(stderr, clock) : new ChangeLines(stderr);
 }
 
-export const noProgress: Progress = { update: () => {}, stop: () => {} };
+export const noProgress: Progress = { update: () => {}, clear: () => {}, stop: () => {} };
 
 class Spinner implements Progress {
   readonly #stderr: Output;
@@ -39,14 +42,19 @@ class Spinner implements Progress {
     this.#timer = every(clock, FRAME_MS, () => this.#draw());
   }
 
-  update(text: string): void {
-    this.#text = text;
+  update(text: string, live = text): void {
+    this.#text = oneLine(live);
     this.#draw();
+  }
+
+  clear(): void {
+    this.#text = "";
+    this.#stderr.write(ERASE_LINE);
   }
 
   stop(): void {
     this.#timer.cancel();
-    this.#stderr.write(ERASE_LINE);
+    this.clear();
   }
 
   #draw(): void {
@@ -65,9 +73,14 @@ class ChangeLines implements Progress {
     this.#stderr = stderr;
   }
 
-  update(text: string): void {
+  update(given: string): void {
+    const text = oneLine(given);
     if (text !== this.#text) this.#stderr.write(`${text}\n`);
     this.#text = text;
+  }
+
+  clear(): void {
+    this.#text = "";
   }
 
   stop(): void {}

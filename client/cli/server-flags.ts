@@ -87,16 +87,28 @@ export function gatewayOptions({
   defaultHost,
 }: ServerSettings): GatewayOptions {
   const host = config.api.host ?? defaultHost;
-  const { balancingStrategy, maxQueueSize, heartbeatIntervalMs, heartbeatTimeoutMs } = config.coordinator;
+  const { coordinator, storage } = config;
   return {
     home,
     host,
     port: config.api.port,
     hosts: [...certHosts, ...namesFor(host)],
-    strategy: balancingStrategy,
-    maxQueueSize,
-    heartbeatIntervalMs,
-    heartbeatTimeoutMs,
+    strategy: coordinator.balancingStrategy,
+    queueLimits: {
+      maxTasks: coordinator.maxQueueSize,
+      maxTasksPerKey: coordinator.maxQueueSizePerKey,
+      maxBytes: coordinator.maxQueueBytes,
+      maxBytesPerKey: coordinator.maxQueueBytesPerKey,
+    },
+    heartbeatIntervalMs: coordinator.heartbeatIntervalMs,
+    heartbeatTimeoutMs: coordinator.heartbeatTimeoutMs,
+    leaseMs: coordinator.leaseMs,
+    retention: {
+      maxFinished: storage.maxFinishedTasks,
+      maxFinishedAgeMs: storage.maxFinishedAgeMs,
+      maxStoredBytes: storage.maxFinishedBytes,
+    },
+    webhookNetworks: config.webhooks.allowedNetworks,
     maxBodyBytes: config.api.maxBodyBytes,
     log,
     clock: io.clock,

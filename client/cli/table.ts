@@ -33,7 +33,7 @@ export function facts(entries: ReadonlyArray<readonly [name: string, value: stri
 }
 
 /** What comes from the network must not move the cursor or begin a line of its own. */
-function oneLine(text: string): string {
+export function oneLine(text: string): string {
   return text.replaceAll(/\p{Cc}+/gu, " ");
 }
 

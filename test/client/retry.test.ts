@@ -17,14 +17,20 @@ type Step =
 
 function answer(status: number, json: unknown, retryAfter?: string): FetchResponse {
   const get = (name: string): string | null => (name === "retry-after" ? (retryAfter ?? null) : null);
-  return { status, headers: { get }, text: () => Promise.resolve(JSON.stringify(json)) };
+  return { status, headers: { get }, body: null, text: () => Promise.resolve(JSON.stringify(json)) };
 }
 
-function scripted(steps: readonly Step[]): { fetch: Fetch; sent: () => number } {
-  let sent = 0;
-  const fetch: Fetch = async (_url, { signal }) => {
-    const step = steps[Math.min(sent, steps.length - 1)] ?? "hang";
-    sent += 1;
+interface Scripted {
+  readonly fetch: Fetch;
+  /** The headers of each request. */
+  readonly sent: Record<string, string>[];
+}
+
+function scripted(steps: readonly Step[]): Scripted {
+  const sent: Record<string, string>[] = [];
+  const fetch: Fetch = async (_url, { signal, headers }) => {
+    const step = steps[Math.min(sent.length, steps.length - 1)] ?? "hang";
+    sent.push(headers);
     if (step === "hang") {
       return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
     }
@@ -33,13 +39,12 @@ function scripted(steps: readonly Step[]): { fetch: Fetch; sent: () => number } 
     const error = fail(step.refuse);
     return answer(error.status, toProblem(error, "req_1"), step.retryAfter);
   };
-  return { fetch, sent: () => sent };
+  return { fetch, sent };
 }
 
-interface Rig {
+interface Rig extends Pick<Scripted, "sent"> {
   readonly clock: ManualClock;
   readonly client: LegacyGpuClient;
-  sent(): number;
 }
 
 /** With the random number 1 each delay is its ceiling. */
@@ -77,10 +82,10 @@ test("delays double up to the cap; then the last error is thrown and no timer is
     await settle();
     clock.advance(delayMs - 1);
     await settle();
-    assert.equal(sent(), expected - 1, `too early, before ${delayMs} ms`);
+    assert.equal(sent.length, expected - 1, `too early, before ${delayMs} ms`);
     clock.advance(1);
     await settle();
-    assert.equal(sent(), expected);
+    assert.equal(sent.length, expected);
   }
   assert.equal(seen.value, "gateway_draining");
   assert.equal(clock.pendingCount, 0);
@@ -93,10 +98,10 @@ test("Retry-After is waited for, with the jitter on top; in seconds or as a date
     await settle();
     clock.advance(7199);
     await settle();
-    assert.equal(sent(), 1);
+    assert.equal(sent.length, 1);
     clock.advance(1);
     await settle();
-    assert.equal(sent(), 2);
+    assert.equal(sent.length, 2);
     assert.deepEqual(seen.value, sampleTask());
   }
 });
@@ -106,29 +111,88 @@ test("a Retry-After past all patience ends the tries", async () => {
   const seen = outcome(client.submit(TASK));
   await settle();
   assert.equal(seen.value, "queue_full");
-  assert.equal(sent(), 1);
+  assert.equal(sent.length, 1);
   assert.equal(clock.pendingCount, 0);
 });
 
-test("a task is submitted again only when it cannot have been accepted", async () => {
-  const cases: ReadonlyArray<readonly [Step, boolean]> = [
-    [{ code: "ECONNREFUSED" }, true],
-    [{ code: "UND_ERR_CONNECT_TIMEOUT" }, true],
-    [{ refuse: "queue_full" }, true],
-    [{ refuse: "gateway_draining" }, true],
-    [{ code: "ECONNRESET" }, false],
-    [{ code: "UND_ERR_SOCKET" }, false],
-    [{ refuse: "worker_lost" }, false],
-    [{ refuse: "internal" }, false],
-    [{ refuse: "auth_invalid" }, false],
-  ];
-  for (const [step, isRepeated] of cases) {
+const FAULTS: readonly Step[] = [
+  { code: "ECONNREFUSED" },
+  { code: "UND_ERR_CONNECT_TIMEOUT" },
+  { refuse: "queue_full" },
+  { refuse: "key_queue_full" },
+  { refuse: "gateway_draining" },
+  { code: "ECONNRESET" },
+  { code: "UND_ERR_SOCKET" },
+  { refuse: "idempotency_in_progress" },
+  { refuse: "worker_lost" },
+];
+/** The first of them: nothing can have been accepted. */
+const REFUSED_COUNT = 5;
+
+test("a task is submitted again after any fault that may pass, with the same idempotency key", async () => {
+  for (const step of FAULTS) {
     const { client, clock, sent } = rig([step, { json: sampleTask() }]);
-    outcome(client.submit(TASK));
+    const seen = outcome(client.submit(TASK));
     await settle();
     clock.advance(200);
     await settle();
-    assert.equal(sent(), isRepeated ? 2 : 1, JSON.stringify(step));
+    assert.deepEqual(seen.value, sampleTask(), JSON.stringify(step));
+    const keys = sent.map((headers) => headers["idempotency-key"]);
+    assert.equal(keys.length, 2);
+    assert.equal(keys[0], keys[1]);
+    assert.match(keys[0] ?? "", /^\S{20,255}$/);
+  }
+});
+
+test("two submissions have different idempotency keys", async () => {
+  const { client, sent } = rig([{ json: sampleTask() }]);
+  await client.submit(TASK);
+  await client.submit(TASK);
+  assert.notEqual(sent[0]?.["idempotency-key"], sent[1]?.["idempotency-key"]);
+});
+
+test("what has no idempotency key is sent again only when it cannot have been accepted", async () => {
+  for (const [i, step] of FAULTS.entries()) {
+    const { client, clock, sent } = rig([step, { json: sampleTask() }]);
+    outcome(client.retry("task_1"));
+    await settle();
+    clock.advance(200);
+    await settle();
+    assert.equal(sent.length, i < REFUSED_COUNT ? 2 : 1, JSON.stringify(step));
+  }
+});
+
+test("what can never succeed is sent once", async () => {
+  for (const refuse of ["internal", "auth_invalid", "idempotency_conflict", "task_exists"] as const) {
+    const { client, clock, sent } = rig([{ refuse }]);
+    const seen = outcome(client.submit(TASK));
+    await settle();
+    assert.equal(seen.value, refuse);
+    assert.equal(sent.length, 1);
+    assert.equal(clock.pendingCount, 0);
+  }
+});
+
+test("the error of a task, asked for as its result, is an answer and not asked for again", async () => {
+  for (const refuse of ["worker_lost", "out_of_memory", "task_not_finished"] as const) {
+    const { client, clock, sent } = rig([{ refuse }]);
+    const seen = outcome(client.result("task_1"));
+    await settle();
+    assert.equal(seen.value, refuse);
+    assert.equal(sent.length, 1);
+    assert.equal(clock.pendingCount, 0);
+  }
+});
+
+test("a result whose transfer broke off is asked for again", async () => {
+  const response = { model_name: "digits", model_version: "1", outputs: [] };
+  for (const step of [{ code: "UND_ERR_SOCKET" }, { refuse: "gateway_draining" }] as const) {
+    const { client, clock } = rig([step, { json: response }]);
+    const seen = outcome(client.result("task_1"));
+    await settle();
+    clock.advance(200);
+    await settle();
+    assert.deepEqual(seen.value, response);
   }
 });
 
@@ -153,12 +217,12 @@ test("a certificate that is not trusted is never tried again", async () => {
   const seen = outcome(client.health());
   await settle();
   assert.equal(seen.value, "certificate_invalid");
-  assert.equal(sent(), 1);
+  assert.equal(sent.length, 1);
 });
 
-test("no answer within the time limit is timed_out, for a task without a second try", async () => {
+test("no answer within the time limit is timed_out, for what has no key without a second try", async () => {
   const { client, clock, sent } = rig(["hang"]);
-  const seen = outcome(client.submit(TASK));
+  const seen = outcome(client.retry("task_1"));
   await settle();
   clock.advance(29_999);
   await settle();
@@ -166,8 +230,33 @@ test("no answer within the time limit is timed_out, for a task without a second 
   clock.advance(1);
   await settle();
   assert.equal(seen.value, "timed_out");
-  assert.equal(sent(), 1);
+  assert.equal(sent.length, 1);
   assert.equal(clock.pendingCount, 0);
+});
+
+test("a task whose submission is not answered in time is submitted again", async () => {
+  const { client, clock, sent } = rig(["hang", { json: sampleTask() }]);
+  const seen = outcome(client.submit(TASK));
+  await settle();
+  clock.advance(30_000);
+  await settle();
+  clock.advance(200);
+  await settle();
+  assert.equal(sent.length, 2);
+  assert.deepEqual(seen.value, sampleTask());
+});
+
+test("a large body has more time to arrive", async () => {
+  const { client, clock } = rig(["hang"], { maxTries: 1 });
+  const image = "A".repeat(6_400_000);
+  const seen = outcome(client.submit({ model: "digits", input: { image } }));
+  await settle();
+  clock.advance(129_999);
+  await settle();
+  assert.equal(seen.value, "pending");
+  clock.advance(10);
+  await settle();
+  assert.equal(seen.value, "timed_out");
 });
 
 test("an abort between two tries ends the wait at once", async () => {
@@ -178,7 +267,7 @@ test("an abort between two tries ends the wait at once", async () => {
   stop.abort("enough");
   await settle();
   assert.equal(seen.value, "enough");
-  assert.equal(sent(), 1);
+  assert.equal(sent.length, 1);
   assert.equal(clock.pendingCount, 0);
 });
 

@@ -1,18 +1,31 @@
 /** Documents as a gateway sends them, for tests of the client. */
 
 import type {
+  BatchJson,
+  BatchResult,
   ClusterHealth,
   ClusterMetrics,
   KeyJson,
   ModelJson,
+  ModelQueueJson,
+  TaskEvent,
+  TaskEventName,
   TaskJson,
   WorkerJson,
 } from "../../client/index.ts";
 import { clusterMetricsSchema, workerJsonSchema } from "../../shared/api/cluster.ts";
 import { modelJsonSchema } from "../../shared/api/models.ts";
-import { taskJsonSchema } from "../../shared/api/tasks.ts";
+import {
+  batchJsonSchema,
+  batchResultSchema,
+  modelQueueSchema,
+  taskEventSchema,
+  taskJsonSchema,
+} from "../../shared/api/tasks.ts";
 
 const AT = "2026-01-02T03:04:05.000Z";
+
+type AttemptJson = TaskJson["attempts"][number];
 
 export function sampleTask(changes: Partial<TaskJson> = {}): TaskJson {
   const id = changes.id ?? "task_1";
@@ -23,18 +36,31 @@ export function sampleTask(changes: Partial<TaskJson> = {}): TaskJson {
     version: "1",
     status: "PENDING",
     priority: "NORMAL",
+    durability: "flushed",
     attempt: 0,
     max_attempts: 3,
     created_at: AT,
+    queued_at: AT,
     started_at: null,
     completed_at: null,
     deadline_at: null,
+    expires_at: null,
     attempts: [],
     timings_ms: null,
     error: null,
     result: null,
-    urls: { self: `/tasks/${id}`, cancel: `/tasks/${id}/cancel` },
+    result_bytes: null,
+    dead_letter: false,
+    data_removed: false,
+    urls: {
+      self: `/tasks/${id}`,
+      result: `/tasks/${id}/result`,
+      events: `/tasks/${id}/events`,
+      cancel: `/tasks/${id}/cancel`,
+      retry: `/tasks/${id}/retry`,
+    },
     metadata: {},
+    tags: [],
     ...changes,
   });
 }
@@ -45,7 +71,7 @@ export function completedTask(changes: Partial<TaskJson> = {}): TaskJson {
     attempt: 1,
     started_at: AT,
     completed_at: AT,
-    attempts: [{ n: 1, worker: "box", site: "home", started_at: AT, ended_at: AT, outcome: "completed" }],
+    attempts: [sampleAttempt()],
     timings_ms: {
       queue: 0.4,
       network: 1.2,
@@ -70,10 +96,87 @@ export function completedTask(changes: Partial<TaskJson> = {}): TaskJson {
   });
 }
 
-export function failedTask(): TaskJson {
+export function failedTask(changes: Partial<TaskJson> = {}): TaskJson {
   const error = { code: "model_run_failed", message: "The model failed on this input.", retryable: false };
-  return sampleTask({ status: "FAILED", attempt: 1, error });
+  return sampleTask({ status: "FAILED", attempt: 1, error, ...changes });
 }
+
+export function sampleAttempt(changes: Partial<AttemptJson> = {}): AttemptJson {
+  return {
+    n: 1,
+    worker: "box",
+    site: "home",
+    started_at: AT,
+    ended_at: AT,
+    token: 7,
+    outcome: "completed",
+    ...changes,
+  };
+}
+
+/** An event as the SDK tells of it; {@link eventText} is how it travels. */
+export function sampleEvent(event: TaskEventName, changes: Partial<TaskEvent> = {}): TaskEvent {
+  return { event, ...taskEventSchema.parse({ at: AT, task: "task_1", ...changes }) };
+}
+
+export function eventText({ event, ...data }: TaskEvent): string {
+  const id = data.seq === undefined || event === "reset" ? "" : `id: ${data.seq}\n`;
+  return `${id}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+}
+
+export function sampleBatch(
+  counts: Partial<BatchJson["counts"]> = {},
+  changes: Partial<BatchJson> = {},
+): BatchJson {
+  const id = changes.id ?? "batch_1";
+  const all = {
+    total: 0,
+    pending: 0,
+    running: 0,
+    completed: 0,
+    failed: 0,
+    cancelled: 0,
+    timed_out: 0,
+    ...counts,
+  };
+  return batchJsonSchema.parse({
+    id,
+    object: "batch",
+    model: "digits",
+    version: "1",
+    created_at: AT,
+    status: all.pending + all.running > 0 ? "RUNNING" : "COMPLETED",
+    counts: all,
+    urls: {
+      self: `/batches/${id}`,
+      items: `/batches/${id}/items`,
+      results: `/batches/${id}/results`,
+      cancel: `/batches/${id}/cancel`,
+    },
+    ...changes,
+  });
+}
+
+export function sampleBatchResult(index: number, changes: Partial<BatchResult> = {}): BatchResult {
+  return batchResultSchema.parse({
+    index,
+    task: `task_${index}`,
+    status: "COMPLETED",
+    result: completedTask().result,
+    error: null,
+    ...changes,
+  });
+}
+
+export const sampleQueue: ModelQueueJson = modelQueueSchema.parse({
+  model: "digits",
+  is_paused: false,
+  pending: 4,
+  running: 2,
+  oldest_age_ms: 12_300,
+  workers: { ready: 1, busy: 2, loading: 0, unable: 1 },
+  delay_ms: { p50: 850, p95: 2400 },
+});
 
 export function sampleModel(changes: Partial<ModelJson> = {}): ModelJson {
   return modelJsonSchema.parse({

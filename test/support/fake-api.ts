@@ -23,6 +23,10 @@ export interface Answer {
   readonly json?: unknown;
   readonly text?: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** A body that is sent piece by piece, instead of `json` or `text`. */
+  readonly pieces?: Iterable<string> | AsyncIterable<string>;
+  /** After the last piece: `end` as it should be, `cut` the connection, or say nothing more (`stay`). Default `end`. */
+  readonly ending?: "end" | "cut" | "stay";
 }
 
 /** hang: never answers; drop: reads the request, then cuts the connection. */
@@ -40,6 +44,7 @@ export class FakeApi {
   readonly dir: string;
   readonly #server: Server;
   readonly #routes = new Map<string, Reply[]>();
+  #openStreams = 0;
 
   private constructor(server: Server, dir: string, caFile: string, caPem: string) {
     this.#server = server;
@@ -64,6 +69,11 @@ export class FakeApi {
 
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Streamed answers that still have their connection. */
+  get openStreams(): number {
+    return this.#openStreams;
   }
 
   get url(): string {
@@ -94,14 +104,17 @@ export class FakeApi {
     const reply = this.#next(`${request.method} ${request.path}`);
     if (reply === "hang") return;
     if (reply === "drop") return void incoming.socket.destroy();
-    const {
-      status = 200,
-      json,
-      text,
-      headers = {},
-    } = typeof reply === "function" ? await reply(request) : reply;
-    const body = text ?? JSON.stringify(json ?? {});
-    response.writeHead(status, { "content-type": "application/json", ...headers }).end(body);
+    const answer = typeof reply === "function" ? await reply(request) : reply;
+    const { status = 200, json, text, headers = {} } = answer;
+    response.writeHead(status, { "content-type": "application/json", ...headers });
+    if (answer.pieces !== undefined) {
+      this.#openStreams += 1;
+      response.once("close", () => {
+        this.#openStreams -= 1;
+      });
+      return streamPieces(response, answer.pieces, answer.ending);
+    }
+    response.end(status === 304 ? undefined : (text ?? JSON.stringify(json ?? {})));
   }
 
   #next(route: string): Reply {
@@ -110,6 +123,17 @@ export class FakeApi {
     const reply = replies.length > 1 ? replies.shift() : replies[0];
     return reply ?? {};
   }
+}
+
+async function streamPieces(
+  response: ServerResponse,
+  pieces: NonNullable<Answer["pieces"]>,
+  ending: Answer["ending"] = "end",
+): Promise<void> {
+  response.flushHeaders();
+  for await (const piece of pieces) await new Promise((resolve) => response.write(piece, resolve));
+  if (ending === "end") response.end();
+  if (ending === "cut") response.socket?.destroy();
 }
 
 async function readRequest(incoming: IncomingMessage): Promise<FakeRequest> {

@@ -9,6 +9,7 @@ import type { Cli } from "../command.ts";
 import type { Context } from "../context.ts";
 import { openModelFile } from "../model-file.ts";
 import { facts, sizeText, table } from "../table.ts";
+import { addModelQueueCommand } from "./model-queue.ts";
 
 export function addModelCommands(program: Command, cli: Cli): void {
   const group = program.command("model").description("the models that can be run");
@@ -23,6 +24,7 @@ export function addModelCommands(program: Command, cli: Cli): void {
     push,
   );
   cli.command(group.command("list").description("all models and versions"), list);
+  addModelQueueCommand(group, cli);
 }
 
 interface PushFlags {
