@@ -4,8 +4,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { AnswerMessage, CommandMessage } from "./processes/commands.ts";
 
-/** The processes are run as production runs: plain JavaScript built ahead. `scripts/bench.mjs` builds them. */
+/** What is measured runs as production runs: plain JavaScript built ahead. `scripts/bench.mjs` builds it. */
 const BUILT = new URL("./dist/", import.meta.url);
+const SOURCE = new URL("./", import.meta.url);
 const CLOSE_GRACE_MS = 5000;
 
 interface Question {
@@ -18,29 +19,46 @@ export interface ChildOptions {
   readonly entry: string;
   /** For messages. */
   readonly name: string;
+  /** `source` needs no build: for what is not measured. Default: `built`. */
+  readonly form?: "built" | "source" | undefined;
   /** Have the CPU profiled whenever {@link profileFlags} say so. */
   readonly profileDir?: string | undefined;
+  /** A module that this process and its runners load first, below `bench/` and without ending, with a query for it. */
+  readonly preload?:
+    | { readonly module: string; readonly query: Readonly<Record<string, string>> }
+    | undefined;
+  /** Beside what every one of them gets. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+}
+
+export interface ChildEnd {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
 }
 
 export class Child {
   readonly name: string;
   readonly #process: ChildProcess;
   readonly #questions = new Map<number, Question>();
-  readonly #exited: Promise<unknown>;
+  /** Resolves with how the process ended. */
+  readonly exited: Promise<ChildEnd>;
   #lastId = 0;
 
-  constructor({ entry, name, profileDir }: ChildOptions) {
-    this.name = name;
-    const file = fileURLToPath(new URL(`${entry}.js`, BUILT));
-    const flags = profileDir === undefined ? [] : profileFlags(profileDir, name);
-    this.#process = spawn(process.execPath, [...flags, file], {
-      stdio: ["ignore", "ignore", "inherit", "ipc"],
-      serialization: "advanced",
-      env: environment(),
-    });
+  constructor(options: ChildOptions) {
+    this.name = options.name;
+    const { form = "built" } = options;
+    this.#process = spawn(
+      process.execPath,
+      [...flags(options), fileURLToPath(moduleUrl(options.entry, form))],
+      {
+        stdio: ["ignore", "ignore", "inherit", "ipc"],
+        serialization: "advanced",
+        env: { ...environment(), ...options.env },
+      },
+    );
     // Not `once` from node:events: it rejects for every error, also for a message that met a dying process.
-    this.#exited = new Promise((resolve) => {
-      this.#process.once("exit", resolve);
+    this.exited = new Promise((resolve) => {
+      this.#process.once("exit", (code, signal) => resolve({ code, signal }));
     });
     this.#process.on("message", (message: AnswerMessage) => this.#answered(message));
     this.#process.on("error", (error) => this.#ended(`cannot be started: ${error.message}`));
@@ -67,12 +85,16 @@ export class Child {
   async close(): Promise<void> {
     const killer = setTimeout(() => this.kill(), CLOSE_GRACE_MS);
     if (this.#isAlive()) await this.ask("close").catch(() => {});
-    if (this.#isAlive()) await this.#exited;
+    if (this.#isAlive()) await this.exited;
     clearTimeout(killer);
   }
 
   kill(): void {
-    if (this.#isAlive()) this.#process.kill("SIGKILL");
+    this.signal("SIGKILL");
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    if (this.#isAlive()) this.#process.kill(signal);
   }
 
   #isAlive(): boolean {
@@ -102,10 +124,25 @@ function environment(): NodeJS.ProcessEnv {
   );
 }
 
-/** The agent hands these on to its runner, so that it is profiled too. */
-function profileFlags(dir: string, name: string): string[] {
-  const hook = new URL("profile/hook.js", BUILT);
-  hook.searchParams.set("dir", pathToFileURL(dir).href);
-  hook.searchParams.set("name", name);
-  return ["--import", hook.href];
+/** An agent hands these on to its runners. */
+function flags({ form = "built", profileDir, name, preload }: ChildOptions): string[] {
+  const runsSource = form === "source" ? ["--conditions=source", "--import", "tsx"] : [];
+  const hooks = [
+    ...(profileDir === undefined ? [] : [profileHook(profileDir, name, form)]),
+    ...(preload === undefined ? [] : [withQuery(moduleUrl(preload.module, form), preload.query)]),
+  ];
+  return [...runsSource, ...hooks.flatMap((hook) => ["--import", hook])];
+}
+
+function profileHook(dir: string, name: string, form: "built" | "source"): string {
+  return withQuery(moduleUrl("profile/hook", form), { dir: pathToFileURL(dir).href, name });
+}
+
+function moduleUrl(path: string, form: "built" | "source"): URL {
+  return form === "built" ? new URL(`${path}.js`, BUILT) : new URL(`${path}.ts`, SOURCE);
+}
+
+function withQuery(url: URL, query: Readonly<Record<string, string>>): string {
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+  return url.href;
 }

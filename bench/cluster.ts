@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Manifest } from "@legacygpu/shared/manifest";
 import { Agent as HttpAgent, request } from "undici";
 import type { AgentOrder } from "./processes/agent.ts";
+import type { GatewayAddress, GatewayOrder } from "./processes/gateway.ts";
 import type { Bench } from "./run.ts";
 
 const START_TIMEOUT_MS = 20_000;
@@ -33,10 +34,9 @@ export interface Cluster {
 
 export async function startCluster(bench: Bench, { agents, slots = 1 }: ClusterOptions): Promise<Cluster> {
   const gateway = bench.startProfiled("processes/gateway", "gateway");
-  const { url, caPem, adminKey } = await gateway.ask<{ url: string; caPem: string; adminKey: string }>(
-    "start",
-    join(bench.folder, "gateway"),
-  );
+  const { url, caPem, adminKey } = await gateway.ask<GatewayAddress>("start", {
+    folder: join(bench.folder, "gateway"),
+  } satisfies GatewayOrder);
   const dispatcher = new HttpAgent({ connect: { ca: caPem } });
   const call = async (method: "GET" | "POST" | "PUT", path: string, body?: unknown): Promise<unknown> => {
     const isFile = body instanceof Uint8Array;

@@ -17,6 +17,8 @@ export interface Findings {
   readonly counts?: Numbers;
   /** Absolute, true for this machine at this hour: for reading only. */
   readonly figures?: Numbers;
+  /** Promises that were not kept, a sentence each: the bench then ends with an error. */
+  readonly broken?: readonly string[];
 }
 export interface Ratios {
   readonly [name: string]: Spread | Ratios;

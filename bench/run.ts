@@ -1,10 +1,11 @@
 /** The frame of every bench: its options, its folder and processes, both gone at the end whatever happens, and its report. */
 
+import { randomInt } from "node:crypto";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { Child } from "./child.ts";
+import { Child, type ChildOptions } from "./child.ts";
 import { type Findings, makeReport, reportLine, reportText } from "./report.ts";
 
 export interface Bench {
@@ -14,7 +15,11 @@ export interface Bench {
   readonly folder: string;
   /** Where CPU profiles of the processes under test go; absent: none are made. */
   readonly profileDir: string | undefined;
+  /** Of everything random; `--seed` gives it back. */
+  readonly seed: number;
   start(entry: string, name?: string): Child;
+  /** For one that needs more than that. */
+  startWith(options: ChildOptions): Child;
   /** For a process under test, which is profiled on demand. */
   startProfiled(entry: string, name: string): Child;
   /** For the person who waits. */
@@ -28,6 +33,7 @@ export async function runBench(name: string, measure: (bench: Bench) => Promise<
       short: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
       profile: { type: "string" },
+      seed: { type: "string" },
     },
   });
   const profileDir = values.profile === undefined ? undefined : resolve(values.profile);
@@ -42,7 +48,9 @@ export async function runBench(name: string, measure: (bench: Bench) => Promise<
     isShort: values.short,
     folder,
     profileDir,
+    seed: values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed),
     start: (entry, childName = entry) => start(new Child({ entry, name: childName })),
+    startWith: (options) => start(new Child(options)),
     startProfiled: (entry, childName) => start(new Child({ entry, name: childName, profileDir })),
     say: (text) => console.error(text),
   };
@@ -57,9 +65,12 @@ export async function runBench(name: string, measure: (bench: Bench) => Promise<
   process.once("SIGTERM", interrupt);
   const startedAt = performance.now();
   try {
-    const report = makeReport(name, await measure(bench));
+    const findings = await measure(bench);
+    const report = makeReport(name, findings);
     bench.say(`done in ${((performance.now() - startedAt) / 1000).toFixed(1)} s\n`);
     console.log(reportText(report));
+    for (const broken of findings.broken ?? []) bench.say(`BROKEN: ${broken}`);
+    if (findings.broken !== undefined && findings.broken.length > 0) process.exitCode = 1;
     if (values.json) console.log(reportLine(report));
   } catch (error) {
     if (!isInterrupted) throw error;

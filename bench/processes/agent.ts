@@ -12,18 +12,27 @@ export interface AgentOrder {
   readonly stateDir: string;
   readonly workerId: string;
   readonly slots: number;
+  readonly site?: string;
+  /** Default: whatever works here. */
+  readonly providers?: readonly string[];
+  readonly logLevel?: "warn" | "error";
 }
 
 let agent: Awaited<ReturnType<typeof startAgent>> | undefined;
 
-async function start(order: AgentOrder): Promise<void> {
+async function start({ logLevel = "warn", ...order }: AgentOrder): Promise<void> {
   agent = await startAgent({
-    ...order,
     site: "bench",
-    labels: {},
-    log: createLogger("agent", "warn"),
+    ...order,
+    log: createLogger("agent", logLevel),
     clock: systemClock,
     random: Math.random,
+  });
+  // An agent that has given up for good is of no use to a bench.
+  void agent.closed.then((error) => {
+    if (error === undefined) return;
+    console.error(error);
+    process.exit(1);
   });
 }
 

@@ -11,10 +11,11 @@ import { errorResponse, toRoute } from "@legacygpu/gateway/http/endpoint";
 import { agentEndpoints } from "@legacygpu/gateway/http/resources/agent";
 import { inferenceEndpoints } from "@legacygpu/gateway/http/resources/inference";
 import { listen } from "@legacygpu/gateway/http/server";
+import { AttemptOutputs } from "@legacygpu/gateway/link/attempt-outputs";
 import { Hub } from "@legacygpu/gateway/link/hub";
-import { Uploads } from "@legacygpu/gateway/link/uploads";
 import { Counters } from "@legacygpu/gateway/metrics";
 import { Catalogue, type Model } from "@legacygpu/gateway/models/catalogue";
+import { Admission } from "@legacygpu/gateway/queue/admission";
 import { Registry } from "@legacygpu/gateway/registry/registry";
 import { Scheduler } from "@legacygpu/gateway/scheduler/scheduler";
 import { MemoryTaskStore } from "@legacygpu/gateway/store/memory-task-store";
@@ -61,6 +62,13 @@ interface Started {
 
 const MODEL = "resnet50";
 const MAX_BODY_BYTES = 64 * 1024 * 1024;
+const LEASE_MS = 15_000;
+const LIMITS = {
+  maxTasks: 100_000,
+  maxBytes: 2 ** 34,
+  maxTasksPerKey: 100_000,
+  maxBytesPerKey: 2 ** 34,
+};
 
 let started: Started | undefined;
 
@@ -74,24 +82,36 @@ async function start({ folder, modelFile, digest }: FeederOrder): Promise<Feeder
   await catalogue.blobs.receive(digest, createReadStream(modelFile));
   const { model } = await catalogue.add(MODEL, "1", digest, {});
   const counters = new Counters();
-  const uploads = new Uploads();
+  const outputs = new AttemptOutputs();
+  const store = new MemoryTaskStore({ maxFinished: 1000 });
   const registry: Registry = new Registry({
     clock,
     log,
     reconnectGraceMs: 1000,
+    leaseMs: LEASE_MS,
     onGone: (worker, tokens) => scheduler.lost(worker, tokens, worker.cause),
   });
   const scheduler: Scheduler = new Scheduler({
     clock,
+    random: Math.random,
     log,
     registry,
     balancer: new Balancer("LEAST_LOADED"),
     counters,
-    maxQueueSize: 100_000,
+    leaseMs: LEASE_MS,
+    firstToken: 0,
+    load: (id) => store.load(id),
+    onChanged: (task) => tasks.changed(task),
     onSettled: (task) => tasks.settled(task),
   });
-  const store = new MemoryTaskStore({ maxFinished: 1000 });
-  const tasks: TaskService = new TaskService({ clock, log, store, scheduler });
+  const tasks: TaskService = new TaskService({
+    clock,
+    log,
+    store,
+    scheduler,
+    admission: new Admission(LIMITS),
+    notifier: { deliveriesFor: () => [], wake: () => {} },
+  });
   const hub = new Hub({
     clock,
     log,
@@ -99,12 +119,12 @@ async function start({ folder, modelFile, digest }: FeederOrder): Promise<Feeder
     registry,
     scheduler,
     counters,
-    uploads,
+    outputs,
     heartbeatIntervalMs: 5000,
-    heartbeatTimeoutMs: 15_000,
+    heartbeatTimeoutMs: LEASE_MS,
   });
   const endpoints = [
-    ...agentEndpoints({ blobs: catalogue.blobs, scheduler, uploads }),
+    ...agentEndpoints({ blobs: catalogue.blobs, scheduler, outputs }),
     ...inferenceEndpoints({ tasks, catalogue, registry, maxBodyBytes: MAX_BODY_BYTES }),
   ];
   const server = await listen({
@@ -124,6 +144,7 @@ async function start({ folder, modelFile, digest }: FeederOrder): Promise<Feeder
       hub.close();
       await server.close(1000);
       registry.close();
+      tasks.close();
       scheduler.close();
     },
   };

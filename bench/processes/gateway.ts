@@ -7,20 +7,52 @@ import { openHome } from "@legacygpu/shared/home";
 import { createLogger } from "@legacygpu/shared/log";
 import { serveCommands } from "./commands.ts";
 
+export interface GatewayOrder {
+  readonly folder: string;
+  /** Default: any free one. */
+  readonly port?: number;
+  readonly heartbeatIntervalMs?: number;
+  readonly heartbeatTimeoutMs?: number;
+  /** Default: as the timeout. */
+  readonly leaseMs?: number;
+  readonly logLevel?: "warn" | "error";
+}
+
+export interface GatewayAddress {
+  readonly url: string;
+  readonly caPem: string;
+  /** Empty unless this was the first start in the folder. */
+  readonly adminKey: string;
+}
+
+/** So much that no bench comes near it. */
+const PLENTY = 2_000_000;
+const PLENTY_BYTES = 2 ** 40;
+const A_DAY_MS = 24 * 3_600_000;
+
 let gateway: Gateway | undefined;
 
-async function start(folder: string): Promise<{ url: string; caPem: string; adminKey: string }> {
+async function start(order: GatewayOrder): Promise<GatewayAddress> {
+  const { folder, port = 0, heartbeatIntervalMs = 5000, heartbeatTimeoutMs = 15_000 } = order;
   gateway = await startGateway({
     home: openHome({ LEGACYGPU_HOME: folder }),
     host: "127.0.0.1",
-    port: 0,
+    port,
     hosts: [],
     strategy: "LEAST_LOADED",
-    maxQueueSize: 100_000,
-    heartbeatIntervalMs: 5000,
-    heartbeatTimeoutMs: 15_000,
+    queueLimits: {
+      maxTasks: PLENTY,
+      maxBytes: PLENTY_BYTES,
+      maxTasksPerKey: PLENTY,
+      maxBytesPerKey: PLENTY_BYTES,
+    },
+    heartbeatIntervalMs,
+    heartbeatTimeoutMs,
+    leaseMs: order.leaseMs ?? heartbeatTimeoutMs,
+    retention: { maxFinished: PLENTY, maxFinishedAgeMs: A_DAY_MS, maxStoredBytes: PLENTY_BYTES },
+    webhookNetworks: [],
     maxBodyBytes: 64 * 1024 * 1024,
-    log: createLogger("gateway", "warn"),
+    log: createLogger("gateway", order.logLevel ?? "warn"),
     clock: systemClock,
   });
   const { url, caPem, firstStart } = gateway;

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { buildSlow } from "../../models/onnx/hostile.ts";
 import { CliProcess } from "../support/cli-process.ts";
 import { until } from "../support/until.ts";
 
@@ -86,6 +87,50 @@ test("a gateway is killed with tasks that wait: after the restart every one of t
     assert.equal(task.attempts.length, 1);
     assert.equal(task.result.predictions[0]?.label, "7");
   }
+});
+
+test("a gateway is killed while a worker computes: the worker goes on and delivers to the restarted one", async () => {
+  const port = String(await freePort());
+  const first = await serve("up", "--port", port);
+  const model = join(home, "slow.onnx");
+  // Some seconds: longer than a gateway takes to start.
+  await writeFile(model, buildSlow({ rounds: 4000, size: 256 }));
+  await json("model", "push", "slow", model);
+  const { key } = await json<{ key: string }>("key", "create", "--name", "box", "--scopes", "worker");
+  first.signal("SIGINT");
+  await first.exited();
+
+  const alone = await serve("cluster", "start", "--host", "127.0.0.1", "--port", port);
+  const worker = await CliProcess.start([
+    "worker",
+    "start",
+    ...["--coordinator", `wss://localhost:${port}`, "--ca", join(home, "certs", "ca.pem"), "--key", key],
+    ...["--worker-id", "box"],
+  ]);
+  processes.push(worker);
+  const input = join(home, "input.json");
+  const data = new Array(256).fill(0.5);
+  await writeFile(
+    input,
+    JSON.stringify({ inputs: [{ name: "input", datatype: "FP32", shape: [1, 256], data }] }),
+  );
+  const { id } = await json<{ id: string }>("task", "submit", "--model", "slow", "--input", input);
+  await until(
+    "the worker to have begun",
+    async () => (await json<{ status: string }>("task", "get", id)).status === "RUNNING",
+    30_000,
+  );
+  alone.signal("SIGKILL");
+  await alone.exited();
+
+  await serve("cluster", "start", "--host", "127.0.0.1", "--port", port);
+  type Seen = { status: string; attempts: { worker: string; outcome: string }[] };
+  const task = await json<Seen>("task", "get", id, "--wait");
+  assert.equal(task.status, "COMPLETED");
+  assert.deepEqual(
+    task.attempts.map(({ worker: name, outcome }) => `${name} ${outcome}`),
+    ["box completed"],
+  );
 });
 
 test("a second gateway on the same home is refused, saying why", async () => {

@@ -1,0 +1,25 @@
+/** How much is measured. */
+
+import type { Bench } from "../run.ts";
+
+export interface Plan {
+  readonly rounds: number;
+  readonly measureMs: Readonly<Record<1 | 64 | 1024, number>>;
+  /** Operations of each kind in a round; a multiple of the callers. */
+  readonly operations: number;
+  /** What stands for a million. */
+  readonly pending: number;
+  readonly starts: number;
+}
+
+export function planOf({ isShort }: Bench): Plan {
+  return isShort
+    ? { rounds: 5, measureMs: { 1: 400, 64: 400, 1024: 700 }, operations: 640, pending: 100_000, starts: 1 }
+    : {
+        rounds: 9,
+        measureMs: { 1: 2000, 64: 2000, 1024: 3000 },
+        operations: 3200,
+        pending: 1_000_000,
+        starts: 3,
+      };
+}
