@@ -70,8 +70,11 @@ export function taskEventEndpoints({ tasks, clock }: EventParts): Endpoint[] {
     return eventStream(eventsOf(task, lastEventId(request)), { clock });
   }
 
-  function all(_request: Request, principal: Principal): Response {
-    return eventStream(allEvents(tasks, principal, toSse), { clock });
+  function all(request: Request, principal: Principal): Response {
+    // A generator that waits for the next task would not notice that its reader is gone.
+    const gone = new AbortController();
+    request.onHangUp(() => gone.abort());
+    return eventStream(allEvents(tasks, principal, toSse, gone.signal), { clock });
   }
 
   return [
@@ -120,6 +123,7 @@ async function* allEvents(
   tasks: TaskService,
   principal: Principal,
   toSse: (task: TaskRecord, event: TaskEvent) => ServerSentEvent,
+  gone: AbortSignal,
 ): AsyncGenerator<ServerSentEvent> {
   const told = new Map<string, number>();
   const waiting = new Map<string, TaskRecord>();
@@ -130,8 +134,9 @@ async function* allEvents(
     waiting.set(task.id, task);
     wake();
   });
+  gone.addEventListener("abort", () => wake());
   try {
-    for (;;) {
+    while (!gone.aborted) {
       for (const task of waiting.values()) {
         const events = taskEvents(task);
         for (const event of events.slice(told.get(task.id) ?? 0))
@@ -140,7 +145,7 @@ async function* allEvents(
         else told.set(task.id, events.length);
         waiting.delete(task.id);
       }
-      if (waiting.size === 0) await new Promise<void>((resolve) => (wake = resolve));
+      if (waiting.size === 0 && !gone.aborted) await new Promise<void>((resolve) => (wake = resolve));
     }
   } finally {
     stop();
