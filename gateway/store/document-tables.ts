@@ -65,21 +65,9 @@ export class DocumentTables {
   list(collection: string, range: DocumentRange): { id: string; value: unknown }[] {
     const { after = "", before, order = "rising", limit } = range;
     const prefix = documentKey(collection, "");
-    const first = prefix + after;
     const last = before === undefined ? collection + AFTER_SEPARATOR : prefix + before;
-    const found = new Map<string, Uint8Array>();
-    for (const { key, value } of this.documents.entries({ after: first, before: last, order, limit }))
-      found.set(key, value);
-    const stored = found.size;
-    for (const key of this.documents.heldKeys) {
-      const value = key > first && key < last ? this.documents.get(key) : undefined;
-      if (value !== undefined) found.set(key, value);
-    }
-    const keys = found.size === stored ? [...found.keys()] : inOrder(found.keys(), order).slice(0, limit);
-    return keys.map((key) => ({
-      id: key.slice(prefix.length),
-      value: this.#decode(key, found.get(key) ?? Buffer.alloc(0)),
-    }));
+    const found = this.documents.entries({ after: prefix + after, before: last, order, limit });
+    return found.map(({ key, value }) => ({ id: key.slice(prefix.length), value: this.#decode(key, value) }));
   }
 
   #decode(key: string, value: Uint8Array): unknown {
@@ -108,10 +96,4 @@ function documentKey(collection: string, id: string): string {
   const key = collection + SEPARATOR + id;
   if (Buffer.byteLength(key) <= MAX_KEY_BYTES) return key;
   throw fail("internal", `The key of a document in ${collection} has more than ${MAX_KEY_BYTES} bytes.`);
-}
-
-function inOrder(keys: Iterable<string>, order: "rising" | "falling"): string[] {
-  const compare = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
-  const rising = [...keys].sort(compare);
-  return order === "rising" ? rising : rising.reverse();
 }

@@ -147,8 +147,7 @@ export class LmdbTaskStore implements TaskStore {
       tables.ending(writes, task);
       this.#addDocuments(writes, documents);
       await commits.add("other", writes);
-      tables.unfinished.letGo(task.id);
-      tables.inputs.letGo(task.id);
+      tables.letGo(task);
     });
   }
 
@@ -199,8 +198,7 @@ export class LmdbTaskStore implements TaskStore {
 
   async list(query: TaskQuery, live: Live): Promise<TaskRecord[]> {
     this.#assertOpen();
-    const { changes, relaxed } = this.#parts;
-    await Promise.all([changes.allSettled(), relaxed.settled()]);
+    await this.#parts.changes.allSettled();
     this.#assertOpen();
     return this.#search.find(query, live, () => this.#assertOpen());
   }

@@ -14,7 +14,6 @@ const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 export class RelaxedInserts {
   readonly #commits: GroupCommit;
   readonly #log: Logger;
-  #latest: Promise<void> = Promise.resolve();
 
   constructor(commits: GroupCommit, log: Logger) {
     this.#commits = commits;
@@ -33,12 +32,6 @@ export class RelaxedInserts {
           "relaxed tasks were accepted and could not be written: they are lost if the gateway stops before they end",
         ),
     );
-    this.#latest = committed;
     if (this.#commits.waitingBytes > MAX_WAITING_BYTES) await committed;
-  }
-
-  /** When everything that was added before is on disk, or has failed. */
-  async settled(): Promise<void> {
-    await this.#latest;
   }
 }

@@ -71,20 +71,21 @@ export class Table {
     return (treeBranchPageCount + treeLeafPageCount + overflowPages) * pageSize;
   }
 
-  /** Without what is held. */
   keys(range: KeyRange): string[] {
     if (range.before === "") return [];
-    return this.#reading(range.after ?? range.before ?? "", () =>
-      Array.from(this.database.getKeys(rangeOptions(range))),
-    );
+    const read = (): string[] => Array.from(this.database.getKeys(rangeOptions(range)));
+    const keys = this.#reading(range.after ?? range.before ?? "", read);
+    return this.#held.size === 0 ? keys : this.#withHeld(keys, range);
   }
 
-  /** Without what is held. */
   entries(range: KeyRange): TableEntry[] {
     if (range.before === "") return [];
-    return this.#reading(range.after ?? range.before ?? "", () =>
-      Array.from(this.database.getRange(rangeOptions(range))),
-    );
+    const read = (): TableEntry[] => Array.from(this.database.getRange(rangeOptions(range)));
+    const entries = this.#reading(range.after ?? range.before ?? "", read);
+    if (this.#held.size === 0) return entries;
+    const values = new Map(entries.map(({ key, value }) => [key, value]));
+    const bytesOf = (key: string): Buffer => Buffer.from(this.#held.get(key) ?? values.get(key) ?? []);
+    return this.#withHeld([...values.keys()], range).map((key) => ({ key, value: bytesOf(key) }));
   }
 
   /** From now on this is read, until it is let go. */
@@ -97,8 +98,17 @@ export class Table {
     if (value === undefined || this.#held.get(key) === value) this.#held.delete(key);
   }
 
-  get heldKeys(): Iterable<string> {
-    return this.#held.keys();
+  isHeld(key: string): boolean {
+    return this.#held.has(key);
+  }
+
+  #withHeld(stored: readonly string[], { after = "", before, order, limit }: KeyRange): string[] {
+    const keys = new Set(stored);
+    for (const key of this.#held.keys())
+      if (compareKeys(key, after) > 0 && (before === undefined || compareKeys(key, before) < 0))
+        keys.add(key);
+    const sorted = [...keys].sort(compareKeys);
+    return (order === "rising" ? sorted : sorted.reverse()).slice(0, limit);
   }
 
   #stats(): TableStats {
@@ -114,6 +124,9 @@ export class Table {
     }
   }
 }
+
+/** As LMDB does, by UTF-8 bytes. */
+const compareKeys = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
 
 function rangeOptions({ after, before, order, limit }: KeyRange): RangeOptions {
   const isFalling = order === "falling";

@@ -87,10 +87,19 @@ export class TaskTables {
     if (input !== undefined)
       writes.push({ table: kept, key: id, value: movePayload(place(inputs, id), input, place(kept, id)) });
     if (task.isDeadLetter) writes.push({ table: this.dead, key: id, value: NOTHING });
+    const owned = ownerKey(task.ownerKeyId, id);
+    if (this.owners.isHeld(owned)) writes.push({ table: this.owners, key: owned, value: NOTHING });
     if (output === undefined) return;
     writes.push({ table: outputs, key: id, value: encodeOutput(place(outputs, id), output) });
     if (task.resultExpiresAtMs !== undefined)
       writes.push({ table: this.expiring, key: timeKey(task.resultExpiresAtMs, id), value: NOTHING });
+  }
+
+  /** The end is written: what a relaxed insert may still hold counts no more. */
+  letGo({ id, ownerKeyId }: TaskRecord): void {
+    this.unfinished.letGo(id);
+    this.inputs.letGo(id);
+    this.owners.letGo(ownerKey(ownerKeyId, id));
   }
 
   /** A task that has ended begins again. @throws `task_not_retryable`, `store_corrupt` */
