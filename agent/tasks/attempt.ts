@@ -15,20 +15,11 @@
 
 import type { Timer } from "@legacygpu/shared/clock";
 import { fail } from "@legacygpu/shared/errors";
-import type { AgentMessage, MessageOf } from "@legacygpu/shared/protocol/messages";
 import type { Ticket } from "../runner/job.ts";
+import type { Outcome } from "./outcome.ts";
 import type { SpooledAttempt } from "./spool.ts";
 
 export type AttemptState = "preparing" | "queued" | "running" | "finished" | "gone";
-
-export type Outcome =
-  | { readonly kind: "inline"; readonly message: MessageOf<AgentMessage, "result" | "failed"> }
-  /** Too large for a frame: `body` is stored at the gateway before the result is announced. */
-  | {
-      readonly kind: "beside";
-      readonly message: MessageOf<AgentMessage, "result">;
-      readonly body: Uint8Array;
-    };
 
 /** The outcome is on the disk and not in memory. */
 export interface Spooled {

@@ -13,7 +13,8 @@
 import { asLegacyGpuError, fail, type LegacyGpuError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
 import type { AgentMessage } from "@legacygpu/shared/protocol/messages";
-import type { Attempt, AttemptTable, Outcome } from "./attempt.ts";
+import type { Attempt, AttemptTable } from "./attempt.ts";
+import type { Outcome } from "./outcome.ts";
 import { failedMessage } from "./payloads.ts";
 import type { Stored } from "./spool.ts";
 

@@ -11,7 +11,8 @@ import type {
 } from "@legacygpu/shared/protocol/messages";
 import { INLINE_PAYLOAD_BYTES } from "@legacygpu/shared/protocol/version";
 import type { RunResult } from "../runner/job.ts";
-import type { Attempt, Outcome } from "./attempt.ts";
+import type { Attempt } from "./attempt.ts";
+import type { Outcome } from "./outcome.ts";
 
 const MAX_MESSAGE_CHARS = 4000;
 const MAX_DETAILS_BYTES = 8 * 1024;

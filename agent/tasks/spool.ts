@@ -10,8 +10,7 @@ import { join } from "node:path";
 import { fail } from "@legacygpu/shared/errors";
 import { writeFileAtomic } from "@legacygpu/shared/files";
 import type { Logger } from "@legacygpu/shared/log";
-import type { Outcome } from "./attempt.ts";
-import { decodeOutcome, encodeOutcome } from "./outcome-record.ts";
+import { decodeOutcome, encodeOutcome, type Outcome } from "./outcome.ts";
 
 export interface SpoolOptions {
   readonly directory: string;

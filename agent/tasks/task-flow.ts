@@ -10,8 +10,9 @@ import { asLegacyGpuError, type ErrorCode, fail, type LegacyGpuError } from "@le
 import type { Logger } from "@legacygpu/shared/log";
 import type { AgentMessage, GatewayMessage, MessageOf, TaskInput } from "@legacygpu/shared/protocol/messages";
 import type { Job, LocalModel, RunResult, Ticket } from "../runner/job.ts";
-import { type Attempt, AttemptTable, type Outcome } from "./attempt.ts";
+import { type Attempt, AttemptTable } from "./attempt.ts";
 import { Delivery, type DeliveryPorts } from "./delivery.ts";
+import type { Outcome } from "./outcome.ts";
 import { failedMessage, inputBytesOf, outcomeOf, ownInput } from "./payloads.ts";
 import type { SpooledAttempt } from "./spool.ts";
 

@@ -37,8 +37,8 @@ async function ready(gateway: FakeGateway, name: string, file: Uint8Array): Prom
   await gateway.next("model_state", (message) => message.name === name && message.state === "ready");
   return model;
 }
-const slowModel = (gateway: FakeGateway): Promise<ModelRef> =>
-  ready(gateway, "slow", buildSlow({ rounds: 200, size: 384 }));
+const slowModel = (gateway: FakeGateway, rounds = 200): Promise<ModelRef> =>
+  ready(gateway, "slow", buildSlow({ rounds, size: 384 }));
 const spoolOf = ({ stateDir }: { stateDir: string }): Promise<string[]> => readdir(join(stateDir, "spool"));
 
 test("a link that is cut and refused: computing goes on, the results wait on the disk and arrive once", async () => {
@@ -152,7 +152,7 @@ describe("an agent on a network", () => {
     const heartbeat = { heartbeatIntervalMs: 100, heartbeatTimeoutMs: 600 };
     // Lucky dice: many links are lost in a short time here, and it would back off.
     rig = await AgentRig.start({ isProxied: true, ...heartbeat, agent: { random: () => 0.02 } });
-    model = await slowModel(rig.gateway);
+    model = await slowModel(rig.gateway, 80);
   });
   after(() => rig.close());
 

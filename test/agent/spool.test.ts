@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { createLogger } from "@legacygpu/shared/log";
 import fc from "fast-check";
-import type { Outcome } from "../../agent/tasks/attempt.ts";
+import type { Outcome } from "../../agent/tasks/outcome.ts";
 import { Spool, type SpoolOptions } from "../../agent/tasks/spool.ts";
 import { floats } from "../support/fake-gateway.ts";
 

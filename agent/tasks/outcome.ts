@@ -1,15 +1,29 @@
 /**
- * An outcome as the bytes of a file: a version byte, the CRC-32 (big-endian) of the rest, and msgpack of the message with, where the output
- * travels beside it, its body.
+ * What a finished attempt has for the gateway, and how it is written into a file.
+ *
+ * The file: a version byte, the CRC-32 (big-endian) of the rest, and msgpack of the message with, where the output travels beside it, its body.
  */
 
 import { crc32 } from "node:zlib";
 import { fail } from "@legacygpu/shared/errors";
 import { decodeValue, encodeValue } from "@legacygpu/shared/protocol/codec";
-import { failedSchema, resultSchema } from "@legacygpu/shared/protocol/messages";
+import {
+  type AgentMessage,
+  failedSchema,
+  type MessageOf,
+  resultSchema,
+} from "@legacygpu/shared/protocol/messages";
 import { bytesSchema } from "@legacygpu/shared/tensor";
 import { z } from "zod";
-import type { Outcome } from "./attempt.ts";
+
+export type Outcome =
+  | { readonly kind: "inline"; readonly message: MessageOf<AgentMessage, "result" | "failed"> }
+  /** Too large for a frame: `body` is stored at the gateway before the result is announced. */
+  | {
+      readonly kind: "beside";
+      readonly message: MessageOf<AgentMessage, "result">;
+      readonly body: Uint8Array;
+    };
 
 const VERSION = 1;
 const HEADER_BYTES = 5;
