@@ -47,6 +47,7 @@ import { type ImageOptions, type SubmitOptions, submitImage, submitTask } from "
 import { type EventOptions, type TaskEvent, taskEvents } from "./task-events.ts";
 import { waitForTask } from "./task-wait.ts";
 import { Transport } from "./transport.ts";
+import { type UploadOptions, type UploadSource, uploadInput } from "./uploads.ts";
 import type { WaitOptions } from "./wait.ts";
 import { waitingClock } from "./waiting-clock.ts";
 
@@ -105,6 +106,15 @@ export class LegacyGpuClient {
     signal?: AbortSignal,
   ): Promise<TaskJson> {
     return submitImage(this.#transport, model, bytes, options, signal);
+  }
+
+  /**
+   * Sends a large input in parts that survive a broken link; `{upload: id}` is then the input of as many tasks as you like, for a day.
+   *
+   * @returns its id.
+   */
+  upload(source: UploadSource, options: UploadOptions = {}): Promise<string> {
+    return uploadInput(source, options, { transport: this.#transport, ...this.#tools });
   }
 
   get(id: string, signal?: AbortSignal): Promise<TaskJson> {

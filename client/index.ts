@@ -16,6 +16,7 @@ export type {
   TaskJson,
   TaskList,
 } from "@legacygpu/shared/api/tasks";
+export type { WebhookMessage } from "@legacygpu/shared/api/webhooks";
 export { type ErrorCode, LegacyGpuError } from "@legacygpu/shared/errors";
 export { imageType } from "@legacygpu/shared/image-type";
 export type { Manifest } from "@legacygpu/shared/manifest";
@@ -41,4 +42,6 @@ export { resultOf } from "./result-of.ts";
 export type { RetryPolicy } from "./retry.ts";
 export type { ImageOptions, SubmitOptions } from "./submit.ts";
 export type { EventOptions, TaskEvent, TaskEventName } from "./task-events.ts";
+export type { InputFile, UploadOptions, UploadProgress, UploadSource } from "./uploads.ts";
+export { type ReceivedWebhook, verifyWebhook } from "./verify-webhook.ts";
 export type { WaitOptions } from "./wait.ts";

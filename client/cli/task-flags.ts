@@ -52,7 +52,7 @@ export function addTaskFlags(command: Command): Command {
       "only with so much GPU memory",
       wholeNumber({ min: 1, max: 10_000_000 }),
     )
-    .option("--webhook <url>", "is told when the task begins to run and when it has ended")
+    .option("--webhook <url>", "is told when the task has ended")
     .option("--tag <tag>", "to find it by; may be repeated", collect)
     .option("--metadata <name=value>", "kept with the task; may be repeated", collectPairs)
     .option("--durability <kind>", `${DURABILITIES.join(", ")} (default flushed)`, oneOf(DURABILITIES));

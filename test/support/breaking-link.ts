@@ -39,6 +39,12 @@ export class BreakingLink {
     return `https://127.0.0.1:${this.#port}`;
   }
 
+  /** The breakage that is due is a `stall`, and it has come. */
+  get isStalled(): boolean {
+    const [breakage] = this.#planned;
+    return breakage?.effect === "stall" && this.#passedBytes >= breakage.bytes;
+  }
+
   /** One after the other; then the link stays whole. */
   plan(breakages: readonly Breakage[]): void {
     this.#planned = [...breakages];
