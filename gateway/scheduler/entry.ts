@@ -17,7 +17,7 @@ import type { TaskId } from "@legacygpu/shared/ids";
 import { PRIORITIES } from "@legacygpu/shared/task";
 import { QueueItem } from "../queue/task-queue.ts";
 import type { Worker } from "../registry/worker.ts";
-import { type AttemptRecord, groupOf, type TaskRecord } from "../tasks/record.ts";
+import type { AttemptRecord, TaskRecord } from "../tasks/record.ts";
 
 export interface Attempt {
   readonly record: AttemptRecord;
@@ -100,12 +100,12 @@ export class Entry extends QueueItem {
   }
 }
 
-export function factsOf(task: TaskRecord): EntryFacts {
+export function factsOf(task: TaskRecord, group: string): EntryFacts {
   return {
     id: task.id,
     ownerKeyId: task.ownerKeyId,
     classIndex: PRIORITIES.indexOf(task.priority),
-    group: groupOf(task),
+    group,
     inputBytes: task.inputBytes,
     deadlineAtMs: task.deadlineAtMs,
   };

@@ -1,8 +1,10 @@
 /** The groups that tasks wait in: what each needs, how many it has, and which models are held back. */
 
-import { type Requirements, requirementsOf } from "../tasks/record.ts";
+import { groupOf, type Requirements, requirementsOf, type TaskOrder } from "../tasks/record.ts";
 
 interface Group {
+  /** The one string that every waiting task of the group shares. */
+  readonly name: string;
   readonly requirements: Requirements;
   count: number;
 }
@@ -11,9 +13,15 @@ export class Groups {
   readonly #groups = new Map<string, Group>();
   readonly #pausedModels = new Set<string>();
 
-  add(group: string): void {
-    const known = this.#groups.get(group);
-    if (known === undefined) this.#groups.set(group, { requirements: requirementsOf(group), count: 1 });
+  /** The group of a task that is going to wait. */
+  nameFor(task: Pick<TaskOrder, "model" | "placement">): string {
+    const name = groupOf(task);
+    return this.#groups.get(name)?.name ?? name;
+  }
+
+  add(name: string): void {
+    const known = this.#groups.get(name);
+    if (known === undefined) this.#groups.set(name, { name, requirements: requirementsOf(name), count: 1 });
     else known.count += 1;
   }
 

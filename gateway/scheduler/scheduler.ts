@@ -105,7 +105,7 @@ export class Scheduler {
   /** @param isStored the store has it: its record need not stay in memory. */
   submit(task: TaskRecord, { isStored }: { readonly isStored: boolean }): void {
     const keep = !isStored || this.#records.hasRoomFor(task);
-    const entry = new Entry(factsOf(task), keep ? task : undefined, isStored);
+    const entry = new Entry(factsOf(task, this.#groups.nameFor(task)), keep ? task : undefined, isStored);
     this.#records.entered(entry);
     this.#enter(entry);
     this.#waiting.enter(entry, "back");

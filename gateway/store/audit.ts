@@ -8,13 +8,13 @@
 import { asLegacyGpuError, fail, LegacyGpuError } from "@legacygpu/shared/errors";
 import type { TaskId } from "@legacygpu/shared/ids";
 import { crcOfByte, crcOfBytes, crcOfText } from "./crc.ts";
-import { ownerKey, timeKey } from "./index-keys.ts";
+import { ownerKey } from "./index-keys.ts";
 import { KeyComparison, KeyDifferences } from "./key-comparison.ts";
 import { FORMAT, FORMAT_KEY, MIGRATING_KEY, readFormat, tooNew } from "./migrations.ts";
 import type { PageEntry } from "./pages/page-entry.ts";
 import { PageFile } from "./pages/page-file.ts";
 import { PageWalk } from "./pages/page-walk.ts";
-import { FIXED_BYTES, RecordHeader } from "./record-header.ts";
+import { FIXED_BYTES, keysOfFinished, RecordHeader } from "./record-header.ts";
 import { isSealed, printable, sealPrefix } from "./sealed.ts";
 import { STARTS_KEY } from "./starts.ts";
 
@@ -33,6 +33,7 @@ const SEALED: Readonly<Record<string, "always" | "some" | "never">> = {
   outputs: "never",
   kept: "never",
 };
+export const SEALED_TABLES = Object.keys(SEALED);
 /** Tables whose keys follow from the records. */
 const FOLLOWING: ReadonlySet<string> = new Set([
   "inputs",
@@ -57,28 +58,30 @@ export interface AuditOptions {
   readonly onDamage: (damage: Damage) => void;
 }
 
-/** Undefined: there is no store yet. @throws `store_corrupt` when the file is none, `store_failed` when it cannot be read */
-export function openPages(path: string): PageFile | undefined {
+/**
+ * Undefined: there is no store yet, or the file is none.
+ * @param onDamage told of what is wrong with its beginning; the rest can be read all the same, if there is one.
+ * @throws `store_failed` when it cannot be read
+ */
+export function openPages(path: string, onDamage: (damage: Damage) => void): PageFile | undefined {
   try {
-    return PageFile.open(path);
+    return PageFile.open(path, (what) => onDamage({ table: "", key: "", what }));
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === undefined) throw refusal(path, { table: "", key: "", what: message });
-    throw fail("store_failed", `${path} cannot be read: ${message}`, { path }, error);
+    if (error instanceof LegacyGpuError) throw error;
+    throw fail("store_failed", `${path} cannot be read: ${(error as Error).message}`, { path }, error);
   }
 }
 
 /** @throws `store_corrupt` at the first damage, `store_too_new`, `store_failed` */
 export function assertSound(path: string): void {
-  const file = openPages(path);
-  if (file === undefined) return;
   const onDamage = (damage: Damage): never => {
     throw refusal(path, damage);
   };
+  const file = openPages(path, onDamage);
   try {
-    new Audit(file, { depth: "start", onDamage }).run();
+    if (file !== undefined) new Audit(file, { depth: "start", onDamage }).run();
   } finally {
-    file.close();
+    file?.close();
   }
 }
 
@@ -201,17 +204,6 @@ export class Audit {
   #damage(table: string, key: string, what: string): void {
     this.#options.onDamage({ table, key, what });
   }
-}
-
-/** What else there must be of a task that has ended. */
-export function keysOfFinished(header: RecordHeader): [table: string, key: string][] {
-  const { id, endedAtMs = 0, resultExpiresAtMs, hasInput, hasOutput, isDeadLetter } = header;
-  const keys: [string, string][] = [["finished", timeKey(endedAtMs, id)]];
-  if (hasInput) keys.push(["kept", id]);
-  if (isDeadLetter) keys.push(["dead", id]);
-  if (hasOutput) keys.push(["outputs", id]);
-  if (hasOutput && resultExpiresAtMs !== undefined) keys.push(["expiring", timeKey(resultExpiresAtMs, id)]);
-  return keys;
 }
 
 export function refusal(path: string, { table, key, what }: Damage): Error {

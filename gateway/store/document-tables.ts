@@ -54,6 +54,13 @@ export class DocumentTables {
       writes.push({ table: this.documents, key: rest });
   }
 
+  /** The entry in `document-expiry` of a stored document, where it should have one. */
+  expiryOf(writes: Write[], key: string, value: Uint8Array): void {
+    const expiresAtMs = this.#expiryIn(key, value);
+    if (expiresAtMs !== undefined)
+      writes.push({ table: this.expiry, key: timeKey(expiresAtMs, key), value: NOTHING });
+  }
+
   /** @throws `store_corrupt` */
   get(collection: string, id: string): unknown {
     const key = documentKey(collection, id);
@@ -82,7 +89,10 @@ export class DocumentTables {
 
   #expiresAtMs(key: string): number | undefined {
     const value = this.documents.get(key);
-    if (value === undefined) return undefined;
+    return value === undefined ? undefined : this.#expiryIn(key, value);
+  }
+
+  #expiryIn(key: string, value: Uint8Array): number | undefined {
     const timeMs = unseal(this.#place(key), value, DOCUMENT_VERSION).readDoubleLE(0);
     return Number.isNaN(timeMs) ? undefined : timeMs;
   }

@@ -57,14 +57,18 @@ export class Environment {
   /** All of the writes or none. @throws `store_full` when there is no room, `store_failed` when the disk does not work. */
   async commit(writes: readonly Write[]): Promise<void> {
     try {
-      await this.#root.batch(() => {
-        for (const { table, key, value } of writes) {
-          if (value === undefined) table.database.remove(key);
-          else table.database.put(key, value as Buffer);
-        }
-      });
+      await this.#root.batch(() => put(writes));
     } catch (error) {
       throw await this.#commitFailure(error, writes);
+    }
+  }
+
+  /** The same while everything else waits: not for a gateway. @throws `store_full`, `store_failed` */
+  commitAtOnce(writes: readonly Write[]): void {
+    try {
+      this.#root.transactionSync(() => put(writes));
+    } catch (error) {
+      throw asFailure(`${this.path} cannot be written`, error, this.path);
     }
   }
 
@@ -97,6 +101,13 @@ export class Environment {
   async #lacksRoom(writes: readonly Write[]): Promise<boolean> {
     const neededBytes = writes.reduce((sum, { value }) => sum + (value?.length ?? 0), COMMIT_OVERHEAD_BYTES);
     return (await this.freeBytes()) < neededBytes;
+  }
+}
+
+function put(writes: readonly Write[]): void {
+  for (const { table, key, value } of writes) {
+    if (value === undefined) table.database.remove(key);
+    else table.database.put(key, value as Buffer);
   }
 }
 

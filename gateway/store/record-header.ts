@@ -10,6 +10,7 @@ import type { TaskId } from "@legacygpu/shared/ids";
 import { PRIORITIES, TASK_STATES, type TaskState } from "@legacygpu/shared/task";
 import type { TaskRecord } from "../tasks/record.ts";
 import { crcOfText } from "./crc.ts";
+import { timeKey } from "./index-keys.ts";
 import { SEAL_BYTES } from "./sealed.ts";
 
 const FLAGS = SEAL_BYTES + 2;
@@ -151,6 +152,17 @@ export class RecordHeader {
     if (site !== undefined && (value.readUInt32LE(SITES) & bitOf(site)) === 0) return false;
     return batchId === undefined || value.readUInt32LE(BATCH) === crcOfText(batchId);
   }
+}
+
+/** What else there must be of a task that has ended. */
+export function keysOfFinished(header: RecordHeader): [table: string, key: string][] {
+  const { id, endedAtMs = 0, resultExpiresAtMs, hasInput, hasOutput, isDeadLetter } = header;
+  const keys: [string, string][] = [["finished", timeKey(endedAtMs, id)]];
+  if (hasInput) keys.push(["kept", id]);
+  if (isDeadLetter) keys.push(["dead", id]);
+  if (hasOutput) keys.push(["outputs", id]);
+  if (hasOutput && resultExpiresAtMs !== undefined) keys.push(["expiring", timeKey(resultExpiresAtMs, id)]);
+  return keys;
 }
 
 /** A copy of the record of a task without its data; not sealed yet. */

@@ -1,6 +1,15 @@
 /** A store's file as a whole: where copies of it lie, and how one takes the place of another. */
 
-import { closeSync, copyFileSync, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import { fail } from "@legacygpu/shared/errors";
 import { syncFolder } from "./environment.ts";

@@ -89,12 +89,17 @@ export class Batches {
   }
 
   /** @throws `batch_not_found`, `idempotency_in_progress` while others are being added, as {@link create} */
-  async add(principal: Principal, batch: Batch, items: readonly NewItem[]): Promise<Batch> {
+  async add(
+    principal: Principal,
+    batch: Batch,
+    items: readonly NewItem[],
+    more: readonly Document[] = [],
+  ): Promise<Batch> {
     if (this.#adding.has(batch.id))
       throw fail("idempotency_in_progress", `Other items are being added to ${batch.id} at this moment.`);
     this.#adding.add(batch.id);
     try {
-      return await this.#append(principal, this.get(principal, batch.id), items, []);
+      return await this.#append(principal, this.get(principal, batch.id), items, more);
     } finally {
       this.#adding.delete(batch.id);
     }
@@ -106,6 +111,13 @@ export class Batches {
     const batch = found === undefined ? undefined : batchSchema.parse(found);
     if (batch !== undefined && (batch.ownerKeyId === principal.keyId || isAdmin(principal))) return batch;
     throw fail("batch_not_found", `There is no batch ${id}.`);
+  }
+
+  /** The names that its items have been given. */
+  references(batch: Batch): Set<string> {
+    const references = new Set<string>();
+    for (const { reference } of this.items(batch)) if (reference !== undefined) references.add(reference);
+    return references;
   }
 
   /** In order. */

@@ -98,7 +98,13 @@ test("a batch is cancelled whole, found again by its idempotency key, and seen b
     (await rig.call("GET", made.body.urls.self, { headers: stranger })).body.code,
     "batch_not_found",
   );
+  const more = { json: { items: [item("x")] }, headers: { "idempotency-key": "more" } };
+  await rig.call("POST", made.body.urls.items, more);
+  const added = await rig.call("POST", made.body.urls.items, more);
+  assert.equal(added.body.counts.total, 4, "sent twice, added once");
+  const known = await rig.call("POST", made.body.urls.items, { json: { items: [item("x")] } });
+  assert.equal(known.body.details.path, "items[0].external_reference");
   const cancelled = await rig.call("POST", made.body.urls.cancel);
   assert.equal(cancelled.body.status, "COMPLETED");
-  assert.equal(cancelled.body.counts.cancelled, 3);
+  assert.equal(cancelled.body.counts.cancelled, 4);
 });

@@ -51,15 +51,26 @@ export function batchEndpoints({
   }
 
   async function add(request: Request, principal: Principal): Promise<Response> {
-    const batch = batches.get(principal, param(request, "id"));
-    const { items } = parseJson(request, addBatchItemsSchema);
-    const options = { ...(batch.options as TaskOptions), version: batch.version };
-    return answer(202, await batches.add(principal, batch, await readItems(items, options, principal)));
+    const { made, isReplay } = await idempotently(idempotency, request, principal, {
+      make: async (documents) => {
+        const batch = batches.get(principal, param(request, "id"));
+        const { items } = parseJson(request, addBatchItemsSchema);
+        const options = { ...(batch.options as TaskOptions), version: batch.version };
+        const read = await readItems(items, options, principal, batches.references(batch));
+        return batches.add(principal, batch, read, documents(batch.id));
+      },
+      find: (id) => batches.get(principal, id),
+    });
+    return answer(202, made, isReplay ? REPLAYED : {});
   }
 
-  async function readItems(items: Items, options: TaskOptions, principal: Principal): Promise<NewItem[]> {
+  async function readItems(
+    items: Items,
+    options: TaskOptions,
+    principal: Principal,
+    references = new Set<string>(),
+  ): Promise<NewItem[]> {
     const common = await reader.common(options, principal);
-    const references = new Set<string>();
     const read: NewItem[] = [];
     for (const [index, item] of items.entries()) {
       const { external_reference: reference } = item;

@@ -71,13 +71,13 @@ export function taskEndpoints({ tasks, reader, idempotency, maxBodyBytes }: Task
   /** Waits for the end, or, for a caller who says what it knows already, for any change. */
   async function get(request: Request, principal: Principal): Promise<Response> {
     const { wait } = parseQuery(request, waitQuerySchema);
-    const known = request.headers.get("if-none-match");
+    const known = knownTags(request);
     const isEnough = (now: TaskRecord): boolean =>
-      isFinal(now.state) || (known !== undefined && etagOf(now) !== known);
+      isFinal(now.state) || (known.length > 0 && !known.includes(etagOf(now)));
     let task = await tasks.get(principal, param(request, "id"));
     if (wait > 0 && !isEnough(task)) task = await tasks.wait(task, wait * 1000, isEnough);
     const etag = etagOf(task);
-    return etag === known ? { status: 304, headers: { etag } } : answer(200, task);
+    return known.includes(etag) ? { status: 304, headers: { etag } } : answer(200, task);
   }
 
   async function result(request: Request, principal: Principal): Promise<Response> {
@@ -133,6 +133,17 @@ export function taskEndpoints({ tasks, reader, idempotency, maxBodyBytes }: Task
 /** Changes with everything that happens to a task, but not with its place in the queue. */
 function etagOf(task: TaskRecord): string {
   return `"${task.state}-${taskEvents(task).length}-${currentAttempts(task).length}-${task.dataRemovedAtMs ?? 0}"`;
+}
+
+/** As `If-None-Match` is compared: a proxy that compresses may have weakened a tag. */
+function knownTags(request: Request): string[] {
+  const given = request.headers.get("if-none-match")?.split(",") ?? [];
+  return given.map((tag) =>
+    tag
+      .trim()
+      .replace(/^W\//, "")
+      .replace(/-(?:gzip|br|df)"$/, '"'),
+  );
 }
 
 /** `Prefer: wait=30` (RFC 7240), bounded; anything else is no preference. */

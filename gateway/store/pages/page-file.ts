@@ -23,6 +23,10 @@ const MAX_PAGE_BYTES = 65_536;
 const FREE_TREE_OFFSET = 24;
 const MAIN_TREE_OFFSET = FREE_TREE_OFFSET + TREE_BYTES;
 const LAST_PAGE_OFFSET = MAIN_TREE_OFFSET + TREE_BYTES;
+const TRANSACTION_OFFSET = LAST_PAGE_OFFSET + 8;
+const MAX_MAP_BYTES = 2 ** 47;
+/** Where the second header is looked for when the first one cannot be read. */
+const FALLBACK_PAGE_BYTES = 4096;
 
 /** What a tree says of itself. */
 export interface Tree {
@@ -37,7 +41,6 @@ export interface Tree {
 }
 
 interface Header {
-  readonly slot: number;
   readonly transaction: number;
   readonly pageBytes: number;
   readonly mapBytes: number;
@@ -67,13 +70,17 @@ export class PageFile {
     this.main = header.main;
   }
 
-  /** Undefined when there is no file, or an empty one. @throws `Error` that says what is wrong with its headers. */
-  static open(path: string): PageFile | undefined {
+  /**
+   * Undefined when there is no file, or an empty one, or none that can be read.
+   * @param onDamage told of what is wrong with the headers. Throw to stop.
+   */
+  static open(path: string, onDamage: (what: string) => void): PageFile | undefined {
     const file = openIfThere(path);
     if (file === undefined) return undefined;
     try {
       const { size } = fstatSync(file);
-      if (size > 0) return new PageFile(path, file, size, latestHeader(file, size));
+      const header = size === 0 ? undefined : latestHeader(file, size, onDamage);
+      if (header !== undefined) return new PageFile(path, file, size, header);
       closeSync(file);
       return undefined;
     } catch (error) {
@@ -133,47 +140,63 @@ function openIfThere(path: string): number | undefined {
 }
 
 /** The two follow each other: were one of them damaged, LMDB could take the older one and forget the last commit. */
-function latestHeader(file: number, sizeBytes: number): Header {
-  const first = readHeader(file, 0, 0);
-  const second = readHeader(file, 1, first.pageBytes);
-  if (second.pageBytes !== first.pageBytes || second.free.flags !== first.free.flags)
-    throw new Error("its two headers differ");
+function latestHeader(file: number, sizeBytes: number, onDamage: (what: string) => void): Header | undefined {
+  const first = readHeader(file, 0, 0, onDamage);
+  const second = readHeader(file, 1, first?.pageBytes ?? FALLBACK_PAGE_BYTES, onDamage);
+  if (first === undefined || second === undefined) return first ?? second;
   const [older, latest] = first.transaction > second.transaction ? [second, first] : [first, second];
+  if (older.pageBytes !== latest.pageBytes || older.free.flags !== latest.free.flags)
+    onDamage("its two headers differ");
   if (latest.transaction - older.transaction !== 1 && !isUnused(older))
-    throw new Error(
-      `its headers are of transactions ${older.transaction} and ${latest.transaction}, which do not follow each other`,
+    onDamage(
+      `its headers are of the transactions ${older.transaction} and ${latest.transaction}, which do not follow each other`,
     );
-  if (latest.mapBytes < latest.pageBytes * 2 || latest.mapBytes > 2 ** 47)
-    throw new Error(`its header names a map of ${latest.mapBytes} bytes`);
-  if (sizeBytes < 2 * latest.pageBytes) throw new Error(`it was cut off after ${sizeBytes} bytes`);
+  if (latest.mapBytes < sizeOf(latest) || latest.mapBytes > MAX_MAP_BYTES)
+    onDamage(`its header names a map of ${latest.mapBytes} bytes`);
+  if (sizeBytes < 2 * latest.pageBytes) onDamage(`it was cut off after ${sizeBytes} bytes`);
   return latest;
 }
+
+const sizeOf = ({ lastPage, pageBytes }: Header): number => (lastPage + 1) * pageBytes;
 
 /** As LMDB makes it: nothing has been written into its place yet. */
 const isUnused = ({ transaction, main }: Header): boolean => transaction === 0 && main.root === undefined;
 
-function readHeader(file: number, slot: number, offset: number): Header {
+function readHeader(
+  file: number,
+  slot: number,
+  offset: number,
+  onDamage: (what: string) => void,
+): Header | undefined {
   const bytes = Buffer.alloc(PAGE_HEADER_BYTES + HEADER_BYTES);
-  if (readSync(file, bytes, 0, bytes.length, offset) < bytes.length)
-    throw new Error(`it was cut off after ${fstatSync(file).size} bytes`);
+  const isComplete = readSync(file, bytes, 0, bytes.length, offset) === bytes.length;
+  const what = isComplete ? faultOf(bytes, slot) : `it was cut off after ${fstatSync(file).size} bytes`;
+  if (what !== undefined) {
+    onDamage(what);
+    return undefined;
+  }
   const header = bytes.subarray(PAGE_HEADER_BYTES);
-  if (bytes.readUInt16LE(18) !== META_FLAG || header.readUInt32LE(0) !== MAGIC)
-    throw new Error("it does not begin like a store");
-  if (header.readUInt32LE(4) !== DATA_VERSION)
-    throw new Error(`its data version is ${header.readUInt32LE(4)}, expected ${DATA_VERSION}`);
-  const pageBytes = header.readUInt32LE(FREE_TREE_OFFSET);
-  if (pageBytes < MIN_PAGE_BYTES || pageBytes > MAX_PAGE_BYTES || (pageBytes & (pageBytes - 1)) !== 0)
-    throw new Error(`its page size is ${pageBytes}`);
-  const transaction = readU64(header, LAST_PAGE_OFFSET + 8);
-  if (transaction % 2 !== slot && transaction !== 0)
-    throw new Error(`its header ${slot} is of transaction ${transaction}`);
   return {
-    slot,
-    transaction,
-    pageBytes,
+    transaction: readU64(header, TRANSACTION_OFFSET),
+    pageBytes: header.readUInt32LE(FREE_TREE_OFFSET),
     mapBytes: readU64(header, 16),
     lastPage: readU64(header, LAST_PAGE_OFFSET),
     free: readTree(header, FREE_TREE_OFFSET),
     main: readTree(header, MAIN_TREE_OFFSET),
   };
+}
+
+function faultOf(bytes: Buffer, slot: number): string | undefined {
+  const header = bytes.subarray(PAGE_HEADER_BYTES);
+  if (bytes.readUInt16LE(18) !== META_FLAG || header.readUInt32LE(0) !== MAGIC)
+    return `its header ${slot} is not that of a store`;
+  const version = header.readUInt32LE(4);
+  if (version !== DATA_VERSION) return `its data version is ${version}, expected ${DATA_VERSION}`;
+  const pageBytes = header.readUInt32LE(FREE_TREE_OFFSET);
+  if (pageBytes < MIN_PAGE_BYTES || pageBytes > MAX_PAGE_BYTES || (pageBytes & (pageBytes - 1)) !== 0)
+    return `its page size is ${pageBytes}`;
+  const transaction = readU64(header, TRANSACTION_OFFSET);
+  if (transaction % 2 !== slot && transaction !== 0)
+    return `its header ${slot} is of transaction ${transaction}`;
+  return undefined;
 }
