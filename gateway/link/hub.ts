@@ -24,8 +24,8 @@ import type { Registry } from "../registry/registry.ts";
 import type { Worker } from "../registry/worker.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import { modelKey } from "../tasks/record.ts";
-import { Session, type SessionEvents, type WorkerMessage } from "./session.ts";
 import type { AttemptOutputs } from "./attempt-outputs.ts";
+import { Session, type SessionEvents, type WorkerMessage } from "./session.ts";
 
 /** An agent that connects and says nothing is closed. */
 const HELLO_TIMEOUT_MS = 10_000;
