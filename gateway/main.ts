@@ -41,6 +41,9 @@ import { TaskService } from "./tasks/task-service.ts";
 import { UploadStore } from "./uploads/upload-store.ts";
 import { Webhooks } from "./webhooks/webhooks.ts";
 
+export { backupStore, compactStore, verifyStore } from "./store/maintenance.ts";
+export { repairStore } from "./store/repair.ts";
+
 /** Longer than the longest wait that a client may ask for. */
 const REQUEST_TIMEOUT_MS = 90_000;
 /** How long a worker whose link broke may take to come back before its work is offered to others. */

@@ -77,9 +77,38 @@ export interface RunningAgent {
   readonly closed: Promise<Error | undefined>;
 }
 
+/** One thing that is wrong with a store. */
+export interface Damage {
+  readonly table: string;
+  /** Empty: the table as a whole. */
+  readonly key: string;
+  readonly what: string;
+}
+
+/** Work on a store of tasks without a gateway. */
+export interface StoreTools {
+  verifyStore(path: string): Promise<{
+    readonly checked: Readonly<Record<string, number>>;
+    readonly damaged: readonly Damage[];
+    readonly unlistedCount: number;
+  }>;
+  repairStore(
+    path: string,
+    clock: Clock,
+  ): Promise<{
+    readonly setAside: readonly Damage[];
+    readonly setAsideCount: number;
+    readonly asidePath: string | undefined;
+    readonly copyPath: string | undefined;
+  }>;
+  backupStore(path: string, target: string): Promise<void>;
+  compactStore(path: string): Promise<{ readonly bytesBefore: number; readonly bytesAfter: number }>;
+}
+
 export interface Parts {
   startGateway(options: GatewayOptions): Promise<RunningGateway>;
   startAgent(options: AgentOptions): Promise<RunningAgent>;
+  storeTools(): Promise<StoreTools>;
 }
 
 export const installedParts: Parts = {
@@ -91,4 +120,5 @@ export const installedParts: Parts = {
     const { startAgent } = await import("@legacygpu/agent");
     return startAgent(options);
   },
+  storeTools: () => import("@legacygpu/gateway"),
 };

@@ -10,6 +10,7 @@ import { addApiCommands } from "./commands/gateway.ts";
 import { addKeyCommands } from "./commands/key.ts";
 import { addModelCommands } from "./commands/model.ts";
 import { addQuickstartCommand } from "./commands/quickstart.ts";
+import { addStoreCommands } from "./commands/store.ts";
 import { addTaskCommands } from "./commands/task.ts";
 import { addUpCommand } from "./commands/up.ts";
 import { addWorkerCommands } from "./commands/worker.ts";
@@ -126,6 +127,7 @@ function buildProgram(io: CliIo, cli: Cli, { isJson }: { readonly isJson: boolea
   addBatchCommands(program, cli);
   addModelCommands(program, cli);
   addKeyCommands(program, cli);
+  addStoreCommands(program, cli);
   addQuickstartCommand(program, cli);
   return program;
 }

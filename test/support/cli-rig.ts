@@ -58,7 +58,12 @@ export function startCli(argv: readonly string[], options: CliOptions = {}): Cli
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    parts: { startGateway: notInstalled, startAgent: notInstalled, ...options.parts },
+    parts: {
+      startGateway: notInstalled,
+      startAgent: notInstalled,
+      storeTools: notInstalled,
+      ...options.parts,
+    },
   };
   const exitCode = runCli(argv, io);
   return {

@@ -58,6 +58,9 @@ export class FakeParts implements Parts {
     };
   };
 
+  /** The real ones: they need nothing that runs. */
+  storeTools: Parts["storeTools"] = () => import("../../gateway/main.ts");
+
   #newKey(prefix: string): string {
     const key = `${prefix}_${String(this.knownKeys.size).padStart(10, "0")}`;
     this.knownKeys.add(key);
