@@ -110,6 +110,10 @@ function named(kind: string, what: readonly string[]): string[] {
   return [...what.slice(0, MAX_NAMED).map((sentence) => `${kind}: ${sentence}`), ...more];
 }
 
-const numbersOf = (counts: ReadonlyMap<string, number>): Numbers => Object.fromEntries(counts);
-const sumOf = (counts: ReadonlyMap<string, number>): number =>
-  [...counts.values()].reduce((sum, count) => sum + count, 0);
+function numbersOf(counts: ReadonlyMap<string, number>): Numbers {
+  return Object.fromEntries(counts);
+}
+
+function sumOf(counts: ReadonlyMap<string, number>): number {
+  return [...counts.values()].reduce((sum, count) => sum + count, 0);
+}

@@ -2,9 +2,9 @@
  * What the durable queue costs: to accept a task, and to work with a long queue.
  *
  * `durable_N`: tasks of 64 bytes that N callers submit, each waiting until its own is on the disk, against the same bytes put into LMDB in the
- * same way. `ten_thousand_cost`, `million_cost`: the time that an operation takes with so many tasks waiting, against none; of the operation for
- * which it is worst (`queue/operations.ts` has them; `time` and `cpu` have the ratios of each). Beside that, how much memory a waiting task takes, and
- * how long a gateway takes to start when so many wait. The short form says in `figures.pending` how many stood for the million.
+ * same way. `ten_thousand_cost`, `million_cost`: the processor time that an operation takes with so many tasks waiting, against none, of the operation
+ * (`queue/costs.ts`) for which it is worst; the time on the clock, most of which is the disk's, is in `time`. Beside that, how much memory a waiting
+ * task takes, and how long a gateway takes to start when so many wait. The short form says in `figures.pending` how many stood for the million.
  */
 
 import { costFigures, costRatios, fillQueues, measureCosts } from "./queue/depths.ts";

@@ -11,7 +11,7 @@ import { type Findings, makeReport, reportLine, reportText } from "./report.ts";
 export interface Bench {
   /** Same keys, but done in less than 50 seconds. */
   readonly isShort: boolean;
-  /** Empty, and removed at the end. */
+  /** Empty, and removed at the end unless `--keep` is given: to look at what went wrong. */
   readonly folder: string;
   /** Where CPU profiles of the processes under test go; absent: none are made. */
   readonly profileDir: string | undefined;
@@ -34,6 +34,7 @@ export async function runBench(name: string, measure: (bench: Bench) => Promise<
       json: { type: "boolean", default: false },
       profile: { type: "string" },
       seed: { type: "string" },
+      keep: { type: "boolean", default: false },
     },
   });
   const profileDir = values.profile === undefined ? undefined : resolve(values.profile);
@@ -78,6 +79,7 @@ export async function runBench(name: string, measure: (bench: Bench) => Promise<
     // Backwards: an agent whose gateway has gone would say so.
     for (const child of children.toReversed()) await child.close();
     // A runner that was just killed may still be writing its last.
-    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+    if (values.keep) bench.say(`kept: ${folder}`);
+    else await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }

@@ -137,7 +137,7 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     counters,
     leaseMs,
     firstToken: store.firstToken,
-    load: (id) => store.load(id),
+    stored: store,
     onChanged: (task) => tasks.changed(task),
     onSettled: (task) => tasks.settled(task),
   });

@@ -31,7 +31,7 @@ const REFUSALS: ReadonlySet<string> = new Set([
 
 export class LoadClient {
   readonly #options: LoadClientOptions;
-  #state: "running" | "stopping" = "running";
+  #state: "running" | "stopping" | "abandoned" = "running";
 
   constructor(options: LoadClientOptions) {
     this.#options = options;
@@ -43,7 +43,12 @@ export class LoadClient {
   }
 
   stop(): void {
-    this.#state = "stopping";
+    if (this.#state === "running") this.#state = "stopping";
+  }
+
+  /** Nobody will answer any more. */
+  abandon(): void {
+    this.#state = "abandoned";
   }
 
   async #loop(): Promise<void> {
@@ -59,7 +64,7 @@ export class LoadClient {
     for (;;) {
       const reply = await api.send(submission);
       const verdict = this.#judge(submission, reply);
-      if (verdict === "done") return;
+      if (verdict === "done" || this.#state === "abandoned") return;
       if (verdict === "accepted") break;
       await sleep(between(random, 50, 500));
     }

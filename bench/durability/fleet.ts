@@ -23,32 +23,41 @@ const AGENTS = [
 
 export type StartProcess = (options: Pick<ChildOptions, "entry" | "name" | "preload">) => Child;
 
+interface MortalOptions {
+  readonly name: string;
+  launch(): Child;
+  /** Resolves when it does its work. */
+  greet(child: Child): Promise<void>;
+  onFault(what: string): void;
+}
+
 /** A process that is killed and started again; one that ends by itself is a fault. */
 class Mortal {
-  readonly name: string;
-  readonly #spawn: () => Promise<Child>;
-  readonly #onFault: (what: string) => void;
+  readonly #options: MortalOptions;
   #child: Child | undefined;
 
-  constructor(name: string, spawn: () => Promise<Child>, onFault: (what: string) => void) {
-    this.name = name;
-    this.#spawn = spawn;
-    this.#onFault = onFault;
+  constructor(options: MortalOptions) {
+    this.#options = options;
   }
 
   get child(): Child {
-    if (this.#child === undefined) throw new Error(`${this.name} does not run.`);
+    if (this.#child === undefined) throw new Error(`${this.#options.name} does not run.`);
     return this.#child;
   }
 
+  /** Resolves also when it was killed before it was ready. @throws Error when it cannot start. */
   async start(): Promise<void> {
-    const child = await this.#spawn();
+    const { name, launch, greet, onFault } = this.#options;
+    const child = launch();
     this.#child = child;
     void child.exited.then(({ code, signal }) => {
-      if (this.#child !== child) return;
-      this.#child = undefined;
-      this.#onFault(`${this.name} ended by itself (${signal ?? code})`);
+      if (this.#child === child) onFault(`${name} ended by itself (${signal ?? code})`);
     });
+    try {
+      await greet(child);
+    } catch (error) {
+      if (this.#child === child) throw error;
+    }
   }
 
   async kill(): Promise<void> {
@@ -91,7 +100,12 @@ export class GatewayProcess {
       // Links that break are what this is about.
       logLevel: "error",
     };
-    this.#mortal = new Mortal("the gateway", () => this.#spawn(start), onFault);
+    this.#mortal = new Mortal({
+      name: "the gateway",
+      launch: () => start({ entry: "processes/gateway", name: "gateway" }),
+      greet: (child) => this.#greet(child),
+      onFault,
+    });
   }
 
   get address(): GatewayAddress {
@@ -118,57 +132,71 @@ export class GatewayProcess {
     await this.#mortal.kill();
   }
 
-  async #spawn(start: StartProcess): Promise<Child> {
-    const child = start({ entry: "processes/gateway", name: "gateway" });
+  async #greet(child: Child): Promise<void> {
     const address = await child.ask<GatewayAddress>("start", this.#order);
     this.#address ??= address;
     this.#upSinceMs = Date.now();
-    return child;
   }
 }
 
 export class Fleet {
   readonly gateway: GatewayProcess;
-  readonly agents: readonly Mortal[];
+  readonly agents: Mortal[] = [];
   /** Of the far site. */
   readonly agentLink: FaultProxy;
   /** Of the clients. */
   readonly clientLink: FaultProxy;
-  readonly caPem: string;
-  readonly clientKey: string;
+  /** Of the models' runs, see `execution-hook.ts`. */
   readonly executionsFolder: string;
+  #clientKey = "";
 
-  private constructor(parts: {
-    gateway: GatewayProcess;
-    agents: readonly Mortal[];
-    agentLink: FaultProxy;
-    clientLink: FaultProxy;
-    clientKey: string;
-    executionsFolder: string;
-  }) {
-    this.gateway = parts.gateway;
-    this.agents = parts.agents;
-    this.agentLink = parts.agentLink;
-    this.clientLink = parts.clientLink;
-    this.clientKey = parts.clientKey;
-    this.executionsFolder = parts.executionsFolder;
-    this.caPem = parts.gateway.address.caPem;
+  private constructor(folder: string, gateway: GatewayProcess, links: readonly [FaultProxy, FaultProxy]) {
+    this.gateway = gateway;
+    [this.agentLink, this.clientLink] = links;
+    this.executionsFolder = join(folder, "executions");
   }
 
   /** @param onFault a process that nobody has killed has ended. */
   static async start(folder: string, start: StartProcess, onFault: (what: string) => void): Promise<Fleet> {
-    const executionsFolder = join(folder, "executions");
-    await mkdir(executionsFolder);
     const port = await fixedPort(Math.random);
     const gateway = new GatewayProcess(start, { folder: join(folder, "gateway"), port, onFault });
     await gateway.start();
-    const target = { host: "127.0.0.1", port: gateway.port };
-    const agentLink = await FaultProxy.start(target);
-    const clientLink = await FaultProxy.start(target);
-    const agents: Mortal[] = [];
+    const target = { host: "127.0.0.1", port };
+    const fleet = new Fleet(folder, gateway, [
+      await FaultProxy.start(target),
+      await FaultProxy.start(target),
+    ]);
+    try {
+      await fleet.#startAgents(folder, start, onFault);
+      fleet.#clientKey = await gateway.issueKey("client");
+    } catch (error) {
+      await fleet.close();
+      throw error;
+    }
+    return fleet;
+  }
+
+  get clientUrl(): string {
+    return `https://localhost:${this.clientLink.port}`;
+  }
+
+  get clientKey(): string {
+    return this.#clientKey;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.agents.map((agent) => agent.kill()));
+    await this.gateway.kill();
+    await this.agentLink.close();
+    await this.clientLink.close();
+  }
+
+  async #startAgents(folder: string, start: StartProcess, onFault: (what: string) => void): Promise<void> {
+    const { gateway, executionsFolder } = this;
+    await mkdir(executionsFolder);
     for (const { workerId, site, isBehindProxy } of AGENTS) {
       const order: AgentOrder = {
-        url: `wss://localhost:${isBehindProxy ? agentLink.port : gateway.port}`,
+        url: `wss://localhost:${isBehindProxy ? this.agentLink.port : gateway.port}`,
         key: await gateway.issueKey("worker"),
         caPem: gateway.address.caPem,
         stateDir: join(folder, workerId),
@@ -178,35 +206,24 @@ export class Fleet {
         providers: ["cpu"],
         logLevel: "error",
       };
-      const spawn = (): Promise<Child> => startAgent(start, order, executionsFolder);
-      agents.push(new Mortal(workerId, spawn, onFault));
+      this.agents.push(agentProcess(start, order, { executionsFolder, onFault }));
     }
-    await Promise.all(agents.map((agent) => agent.start()));
-    const clientKey = await gateway.issueKey("client");
-    return new Fleet({ gateway, agents, agentLink, clientLink, clientKey, executionsFolder });
-  }
-
-  get clientUrl(): string {
-    return `https://localhost:${this.clientLink.port}`;
-  }
-
-  async close(): Promise<void> {
-    await Promise.all(this.agents.map((agent) => agent.kill()));
-    await this.gateway.kill();
-    await this.agentLink.close();
-    await this.clientLink.close();
+    await Promise.all(this.agents.map((agent) => agent.start()));
   }
 }
 
-async function startAgent(start: StartProcess, order: AgentOrder, executionsFolder: string): Promise<Child> {
+function agentProcess(
+  start: StartProcess,
+  order: AgentOrder,
+  { executionsFolder, onFault }: { executionsFolder: string; onFault: (what: string) => void },
+): Mortal {
+  const { workerId: name } = order;
   const query = { dir: pathToFileURL(executionsFolder).href };
-  const child = start({
-    entry: "processes/agent",
-    name: order.workerId,
-    preload: { module: "durability/execution-hook", query },
+  const preload = { module: "durability/execution-hook", query };
+  return new Mortal({
+    name,
+    launch: () => start({ entry: "processes/agent", name, preload }),
+    greet: (child) => child.ask("start", order),
+    onFault,
   });
-  await child.ask("start", order);
-  return child;
 }
-
-export type { Mortal };

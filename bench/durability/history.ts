@@ -43,6 +43,10 @@ export class History {
     return this.#open;
   }
 
+  get progress(): { readonly accepted: number; readonly ended: number } {
+    return { accepted: this.accepted.size, ended: this.accepted.size - this.#open.size };
+  }
+
   acknowledged(n: number, task: TaskJson): void {
     const ids = this.idsOf.get(n) ?? new Set();
     this.idsOf.set(n, ids.add(task.id));

@@ -38,28 +38,30 @@ const DRAIN_LIMIT_MS = 120_000;
 export async function runLossTest({ folder, start, kills, seed, say }: LossTestOptions): Promise<LossReport> {
   const history = new History();
   const fleet = await Fleet.start(folder, start, (fault) => history.violations.push(fault));
-  const { caPem, clientUrl: url, clientKey: key } = fleet;
+  const { clientUrl: url, clientKey: key } = fleet;
+  const { caPem, adminKey } = fleet.gateway.address;
   const api = new Api({ url, caPem, key });
+  const workload = new Workload(seededRandom(seed), `loss-${seed}`);
+  const client = new LoadClient({ api, history, workload, random: seededRandom(seed + 100) });
+  const observer = new Observer({ api, history, random: seededRandom(seed + 200) });
+  const nemesis = new Nemesis({
+    fleet,
+    kills,
+    seed,
+    progress: () => history.progress,
+    onKill: (count) => tellKill(say, history, count, kills),
+  });
   try {
-    await pushModels(new Api({ url, caPem, key: fleet.gateway.address.adminKey }));
-    const workload = new Workload(seededRandom(seed), `loss-${seed}`);
-    const client = new LoadClient({ api, history, workload, random: seededRandom(seed + 100) });
-    const observer = new Observer({ api, history, random: seededRandom(seed + 200) });
-    const nemesis = new Nemesis({
-      fleet,
-      kills,
-      seed,
-      onKill: (count) => tellKill(say, history, count, kills),
-    });
-    const clients = client.run();
-    const observers = observer.run();
+    await pushModels(new Api({ url, caPem, key: adminKey }));
+    const observed = observer.run();
+    const submitted = client.run();
     await nemesis.run();
     client.stop();
-    await clients;
+    await submitted;
     say(`no more faults; ${history.open.size} tasks have not ended`);
     await drained(history);
     observer.stop();
-    await observers;
+    await observed;
     const listed = await observer.audit();
     await fleet.gateway.kill();
     const executions = await readExecutions(fleet.executionsFolder);
@@ -70,6 +72,8 @@ export async function runLossTest({ folder, start, kills, seed, say }: LossTestO
       refusals: history.refusals,
     };
   } finally {
+    observer.stop();
+    client.abandon();
     await api.close();
     await fleet.close();
   }

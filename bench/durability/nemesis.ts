@@ -18,18 +18,21 @@ export interface NemesisOptions {
   /** Of the gateway. */
   readonly kills: number;
   readonly seed: number;
+  /** Tasks until now. */
+  readonly progress: () => Readonly<Record<"accepted" | "ended", number>>;
   readonly onKill: (count: number) => void;
 }
 
-/** How long the gateway is left alone: now and then not even until it has taken up its tasks, mostly for some work. */
-const UP_TIMES_MS: readonly (readonly [low: number, high: number])[] = [
-  [0, 100],
-  [200, 1000],
-  [500, 2000],
-  [1000, 3000],
-  [2000, 4000],
-];
+/**
+ * How many tasks are accepted, or how many end, between two kills, at most: now and then none, so that the gateway dies before its agents are back.
+ * Counted in work rather than in time, so that a slow machine is tested as much as a fast one.
+ */
+const WORK = [0, 10, 50, 150] as const;
+const MAX_UP_MS = 5000;
 const MAX_DOWN_MS = 400;
+/** Of its starts, how many it does not survive, and how far it may have come by then. */
+const KILLED_EARLY = 0.2;
+const MAX_START_MS = 1000;
 
 export class Nemesis {
   readonly counts: FaultCounts = {
@@ -61,21 +64,42 @@ export class Nemesis {
   }
 
   async #killGateway(random: Random): Promise<void> {
-    const { fleet, kills, onKill } = this.#options;
+    const { fleet, kills } = this.#options;
     while (this.counts.kills < kills) {
-      await sleep(between(random, ...pick(random, UP_TIMES_MS)));
-      await fleet.gateway.kill();
-      this.counts.kills += 1;
-      onKill(this.counts.kills);
+      const count = Math.floor(between(random, 0, pick(random, WORK) + 1));
+      await this.#letWork(random() < 0.5 ? "accepted" : "ended", count);
+      await sleep(between(random, 0, 50));
+      await this.#kill();
       await sleep(between(random, 0, MAX_DOWN_MS));
-      await fleet.gateway.start();
+      const started = fleet.gateway.start();
+      if (random() < KILLED_EARLY && this.counts.kills < kills) {
+        await sleep(between(random, 0, MAX_START_MS));
+        await this.#kill();
+        await started;
+        await fleet.gateway.start();
+      } else {
+        await started;
+      }
     }
+  }
+
+  async #kill(): Promise<void> {
+    await this.#options.fleet.gateway.kill();
+    this.counts.kills += 1;
+    this.#options.onKill(this.counts.kills);
+  }
+
+  async #letWork(kind: "accepted" | "ended", count: number): Promise<void> {
+    const { progress } = this.#options;
+    const enough = progress()[kind] + count;
+    const endMs = performance.now() + MAX_UP_MS;
+    while (progress()[kind] < enough && performance.now() < endMs) await sleep(5);
   }
 
   async #harassAgent(index: number, random: Random): Promise<void> {
     const agent = this.#options.fleet.agents[index];
     // A new agent and its runners take seconds of a processor to start: more often, and there would be no time left for the tasks.
-    while (await this.#pause(between(random, 2000, 14_000))) {
+    while (await this.#pause(between(random, 1000, 10_000))) {
       if (random() < 0.5) {
         this.counts.agentKills += 1;
         await agent?.kill();

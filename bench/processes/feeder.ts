@@ -100,7 +100,7 @@ async function start({ folder, modelFile, digest }: FeederOrder): Promise<Feeder
     counters,
     leaseMs: LEASE_MS,
     firstToken: 0,
-    load: (id) => store.load(id),
+    stored: store,
     onChanged: (task) => tasks.changed(task),
     onSettled: (task) => tasks.settled(task),
   });

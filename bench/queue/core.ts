@@ -59,7 +59,7 @@ export async function openCore(folder: string): Promise<GatewayCore> {
     counters: new Counters(),
     leaseMs: LEASE_MS,
     firstToken: store.firstToken,
-    load: (id) => store.load(id),
+    stored: store,
     onChanged: (task) => tasks.changed(task),
     onSettled: (task) => tasks.settled(task),
   });

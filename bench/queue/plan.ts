@@ -3,8 +3,9 @@
 import type { Bench } from "../run.ts";
 
 export interface Plan {
-  readonly rounds: number;
+  readonly rateRounds: number;
   readonly measureMs: Readonly<Record<1 | 64 | 1024, number>>;
+  readonly costRounds: number;
   /** Operations of each kind in a round; a multiple of the callers. */
   readonly operations: number;
   /** What stands for a million. */
@@ -14,10 +15,18 @@ export interface Plan {
 
 export function planOf({ isShort }: Bench): Plan {
   return isShort
-    ? { rounds: 5, measureMs: { 1: 400, 64: 400, 1024: 700 }, operations: 640, pending: 100_000, starts: 1 }
+    ? {
+        rateRounds: 5,
+        measureMs: { 1: 400, 64: 400, 1024: 700 },
+        costRounds: 7,
+        operations: 640,
+        pending: 100_000,
+        starts: 1,
+      }
     : {
-        rounds: 9,
+        rateRounds: 9,
         measureMs: { 1: 2000, 64: 2000, 1024: 3000 },
+        costRounds: 15,
         operations: 3200,
         pending: 1_000_000,
         starts: 3,

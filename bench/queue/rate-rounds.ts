@@ -13,7 +13,7 @@ const CALLERS = [1, 64, 1024] as const;
 type Rates = Readonly<Record<(typeof CALLERS)[number], LoopResult>>;
 type RateRound = Round<"ours" | "raw", Rates>;
 
-export async function measureRates(bench: Bench, { rounds, measureMs }: Plan): Promise<RateRound[]> {
+export async function measureRates(bench: Bench, { rateRounds, measureMs }: Plan): Promise<RateRound[]> {
   const ours = bench.startProfiled("processes/queue", "rates");
   await ours.ask("open", join(bench.folder, "rates"));
   const raw = bench.start("processes/raw-commits", "raw");
@@ -28,7 +28,7 @@ export async function measureRates(bench: Bench, { rounds, measureMs }: Plan): P
   await sides.ours();
   await sides.raw();
   const measured = await profiled(bench.profileDir, () =>
-    alternate(rounds, sides, (round, index) => bench.say(`round ${index + 1}\n${ratesText(round)}`)),
+    alternate(rateRounds, sides, (round, index) => bench.say(`round ${index + 1}\n${ratesText(round)}`)),
   );
   await ours.close();
   await raw.close();

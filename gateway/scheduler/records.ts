@@ -15,14 +15,21 @@ const MAX_KEPT = 8192;
 const MAX_KEPT_BYTES = 64 * 1024 * 1024;
 const NO_DIGEST = `sha256:${"0".repeat(64)}`;
 
+/** Where the records of stored tasks are. Both throw `store_corrupt`. */
+export interface StoredTasks {
+  /** An unfinished task with its input. */
+  load(id: TaskId): TaskRecord | undefined;
+  /** The same without its input. */
+  loadRecord(id: TaskId): TaskRecord | undefined;
+}
+
 export class Records {
-  readonly #load: (id: TaskId) => TaskRecord | undefined;
+  readonly #stored: StoredTasks;
   #kept = 0;
   #keptBytes = 0;
 
-  /** @param load an unfinished task with its input; throws `store_corrupt` */
-  constructor(load: (id: TaskId) => TaskRecord | undefined) {
-    this.#load = load;
+  constructor(stored: StoredTasks) {
+    this.#stored = stored;
   }
 
   hasRoomFor({ input, inputBytes }: TaskRecord): boolean {
@@ -41,20 +48,19 @@ export class Records {
     this.#keptBytes -= entry.inputBytes;
   }
 
-  /** The record with its input. @throws `store_corrupt` */
+  /** To be run: the record with its input. @throws `store_corrupt` */
   read(entry: Entry, nowMs: number): TaskRecord {
     const { task } = entry;
     if (task?.input !== undefined) return task;
-    const stored = this.#load(entry.id);
-    if (stored === undefined) throw fail("store_corrupt", `The stored record tasks/${entry.id} is missing.`);
-    if (task !== undefined) {
-      task.input = stored.input;
-      return task;
-    }
-    entry.task = stored;
-    this.entered(entry);
-    rememberHolder(entry, stored, nowMs);
-    return stored;
+    const stored = this.#stored.load(entry.id);
+    if (task === undefined || stored === undefined) return this.#remember(entry, stored, nowMs);
+    task.input = stored.input;
+    return task;
+  }
+
+  /** To be ended: the record. @throws `store_corrupt` */
+  readRecord(entry: Entry, nowMs: number): TaskRecord {
+    return entry.task ?? this.#remember(entry, this.#stored.loadRecord(entry.id), nowMs);
   }
 
   /** A large input is read again if it is ever needed: it may be with a worker for long. */
@@ -63,7 +69,7 @@ export class Records {
   }
 
   inputOf({ id, isStored, task }: Entry): TaskInput | undefined {
-    return task?.input ?? (isStored ? this.#load(id)?.input : undefined);
+    return task?.input ?? (isStored ? this.#stored.load(id)?.input : undefined);
   }
 
   /** What can be said of a task whose record is damaged. */
@@ -95,6 +101,14 @@ export class Records {
     entry.task = task;
     this.entered(entry);
     return task;
+  }
+
+  #remember(entry: Entry, stored: TaskRecord | undefined, nowMs: number): TaskRecord {
+    if (stored === undefined) throw fail("store_corrupt", `The stored record tasks/${entry.id} is missing.`);
+    entry.task = stored;
+    this.entered(entry);
+    rememberHolder(entry, stored, nowMs);
+    return stored;
   }
 }
 

@@ -21,7 +21,7 @@ import { AttemptTable } from "./attempt-table.ts";
 import { Entry, factsOf, type Orphan, type RestoredTask } from "./entry.ts";
 import { Groups } from "./groups.ts";
 import { pickWorker } from "./pick-worker.ts";
-import { Records } from "./records.ts";
+import { Records, type StoredTasks } from "./records.ts";
 import { afterFailure } from "./retry-policy.ts";
 import { taskMessage } from "./task-message.ts";
 import { TaskView } from "./task-view.ts";
@@ -39,8 +39,7 @@ export interface SchedulerOptions {
   readonly leaseMs: number;
   /** Above every token of earlier starts. */
   readonly firstToken: number;
-  /** An unfinished stored task with its input. @throws `store_corrupt` */
-  readonly load: (id: TaskId) => TaskRecord | undefined;
+  readonly stored: StoredTasks;
   /** A stored task has another attempt, or one of them has changed. */
   readonly onChanged: (task: TaskRecord) => void;
   /** The task has reached a final state. */
@@ -63,7 +62,7 @@ export class Scheduler {
   constructor(options: SchedulerOptions) {
     const { clock } = options;
     this.#options = options;
-    this.#records = new Records(options.load);
+    this.#records = new Records(options.stored);
     this.#attempts = new AttemptTable(clock, options.firstToken);
     this.#throughput = new Throughput(clock);
     this.#deadlines = new TimeHeap({
@@ -235,7 +234,7 @@ export class Scheduler {
 
   #send(entry: Entry, worker: Worker): void {
     const { clock } = this.#options;
-    const task = this.#read(entry);
+    const task = this.#read(entry, "run");
     if (task === undefined) return;
     this.#closeOrphan(entry);
     const { record } = this.#attempts.begin(entry, task, worker);
@@ -245,14 +244,15 @@ export class Scheduler {
     this.#changed(entry);
   }
 
-  /** The record with its input. What cannot be read any more ends here, with the reason. */
-  #read(entry: Entry): TaskRecord | undefined {
+  /** The record, with its input when it is to be run. What cannot be read any more ends here, with the reason. */
+  #read(entry: Entry, purpose: "run" | "end"): TaskRecord | undefined {
+    const nowMs = this.#options.clock.now();
     try {
-      return this.#records.read(entry, this.#options.clock.now());
+      return purpose === "run" ? this.#records.read(entry, nowMs) : this.#records.readRecord(entry, nowMs);
     } catch (error) {
       const known = asLegacyGpuError(error);
       this.#options.log.error({ err: known, taskId: entry.id }, "a stored task cannot be read");
-      entry.task ??= this.#records.damaged(entry, this.#options.clock.now());
+      entry.task ??= this.#records.damaged(entry, nowMs);
       this.#settle(entry, "FAILED", { error: toWireError(known) });
       return undefined;
     }
@@ -262,7 +262,8 @@ export class Scheduler {
     const entry = this.#entries.get(taskId as TaskId);
     if (entry?.attempt?.worker === worker && entry.attempt.record.token === token) return true;
     const isClaimable = entry !== undefined && this.#attempts.isClaimable(entry, worker, token);
-    const task = isClaimable && (entry.heldBy ?? worker.id) === worker.id ? this.#read(entry) : undefined;
+    const task =
+      isClaimable && (entry.heldBy ?? worker.id) === worker.id ? this.#read(entry, "end") : undefined;
     if (entry === undefined || task === undefined) {
       this.#options.counters.staleMessages += 1;
       return false;
@@ -345,7 +346,7 @@ export class Scheduler {
   }
 
   #deadlinePassed(entry: Entry): void {
-    const task = entry.task ?? this.#read(entry);
+    const task = this.#read(entry, "end");
     if (task === undefined) return;
     const isBegun = countedAttempts(task) > 0;
     const reason = this.view.explain(entry.id)?.reason;
@@ -362,7 +363,7 @@ export class Scheduler {
   }
 
   #settle(entry: Entry, to: TaskState, how: { output?: TaskOutput; error?: WireError }): void {
-    const task = entry.task ?? this.#read(entry);
+    const task = this.#read(entry, "end");
     // Reading it has settled it.
     if (task === undefined || isFinal(task.state)) return;
     if (task.state === "RUNNING") this.#running -= 1;

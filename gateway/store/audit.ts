@@ -208,10 +208,10 @@ export class Audit {
 
 export function refusal(path: string, { table, key, what }: Damage): Error {
   const where = printable(key === "" ? table : `${table}/${key}`);
-  const subject = table === "" ? path : key === "" ? `The ${table} of ${path}` : `The stored record ${where}`;
+  const subject = key === "" ? `The table ${where}` : `The record ${where}`;
   return fail(
     "store_corrupt",
-    `${subject} is damaged: ${what}. The gateway does not start on ${path}, so that nothing is lost silently. \`legacygpu store verify\` lists all damage; \`legacygpu store repair\` moves what is damaged aside and keeps the rest. Or restore a backup of this file.`,
+    `${table === "" ? path : `${subject} in ${path}`} is damaged: ${what}. The gateway does not start on it, so that nothing is lost silently. \`legacygpu store verify\` lists all damage; \`legacygpu store repair\` moves what is damaged aside and keeps the rest. Or restore a backup.`,
     { path, table, key: where },
   );
 }

@@ -173,10 +173,14 @@ export class LmdbTaskStore implements TaskStore {
   }
 
   load(id: TaskId): TaskRecord | undefined {
+    const task = this.loadRecord(id);
+    return task === undefined ? undefined : this.#parts.tables.addInput(task);
+  }
+
+  loadRecord(id: TaskId): TaskRecord | undefined {
     this.#assertOpen();
     const { changes, tables } = this.#parts;
-    const task = changes.isChanging(id) ? undefined : tables.unfinishedRecord(id);
-    return task === undefined ? undefined : tables.addInput(task);
+    return changes.isChanging(id) ? undefined : tables.unfinishedRecord(id);
   }
 
   hasInput(id: TaskId): boolean {

@@ -94,6 +94,11 @@ export class MemoryTaskStore implements TaskStore {
     return stored === undefined ? undefined : Object.assign(copyOf(stored.record), { input: stored.input });
   }
 
+  loadRecord(id: TaskId): TaskRecord | undefined {
+    const stored = this.#unfinished.get(id);
+    return stored === undefined ? undefined : copyOf(stored.record);
+  }
+
   hasInput(id: TaskId): boolean {
     return this.#finished.get(id)?.input !== undefined;
   }

@@ -62,34 +62,34 @@ export function decodeRecord(place: Place, value: Uint8Array): TaskRecord {
     id: header.id,
     ownerKeyId: owner,
     model: body.model,
-    outputs: body.outputs,
+    outputs: body.outputs ?? undefined,
     priority,
     metadata: body.metadata,
     tags: body.tags,
     createdAtMs: body.createdAtMs,
     inputBytes: header.inputBytes,
-    executionLimitMs: body.executionLimitMs,
+    executionLimitMs: body.executionLimitMs ?? undefined,
     resultTtlMs: body.resultTtlMs,
     maxAttempts: body.maxAttempts,
     backoffMs: body.backoffMs,
-    retryOn: body.retryOn,
-    placement: body.placement,
-    webhook: body.webhook,
-    batch: body.batch,
+    retryOn: body.retryOn ?? undefined,
+    placement: body.placement ?? undefined,
+    webhook: body.webhook ?? undefined,
+    batch: body.batch ?? undefined,
     durability: body.durability,
-    requestHash: body.requestHash,
+    requestHash: body.requestHash ?? undefined,
     input: undefined,
     deadlineAtMs: header.deadlineAtMs,
     state,
     attempts: body.attempts,
     earlierRounds: body.earlierRounds,
-    startedAtMs: body.startedAtMs,
+    startedAtMs: body.startedAtMs ?? undefined,
     completedAtMs: header.endedAtMs,
-    error: body.error,
+    error: body.error ?? undefined,
     output: undefined,
-    outputBytes: body.outputBytes,
+    outputBytes: body.outputBytes ?? undefined,
     resultExpiresAtMs: header.resultExpiresAtMs,
-    timings: body.timings,
+    timings: body.timings ?? undefined,
     isDeadLetter: header.isDeadLetter,
     dataRemovedAtMs: header.dataRemovedAtMs,
   };
@@ -131,8 +131,8 @@ export function holderOf(value: Buffer): Holder {
 export function addAttempts(place: Place, value: Uint8Array, task: TaskRecord): void {
   const contents = unseal(place, value, ATTEMPTS_VERSION);
   const start = HOLDER - SEAL_BYTES + contents.readUInt16LE(HOLDER_BYTES - SEAL_BYTES);
-  const [startedAtMs, attempts] = parseContents(place, contents.subarray(start), attemptsSchema);
-  task.startedAtMs = startedAtMs;
+  const { startedAtMs, attempts } = parseContents(place, contents.subarray(start), attemptsSchema);
+  task.startedAtMs = startedAtMs ?? undefined;
   task.attempts.push(...attempts);
 }
 

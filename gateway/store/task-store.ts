@@ -92,6 +92,8 @@ export interface TaskStore {
   removeData(ids: readonly TaskId[], nowMs: number): Promise<void>;
   /** An unfinished task with its input, to be run; undefined when it is not (any more) unfinished. @throws `store_corrupt` */
   load(id: TaskId): TaskRecord | undefined;
+  /** The same without its input, for those who do not run it. @throws `store_corrupt` */
+  loadRecord(id: TaskId): TaskRecord | undefined;
   /** Input of a task that has ended. @throws `store_corrupt` */
   hasInput(id: TaskId): boolean;
   /** With its output, without its input. Waits for an end that is being written. @throws `store_corrupt` */

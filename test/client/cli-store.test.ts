@@ -64,7 +64,10 @@ test("a sound store is told to be sound, and repairing it changes nothing", asyn
 test("a damaged record stops the gateway, is named, and is set aside; the rest is kept", async () => {
   await damage();
   await assert.rejects(open(), (error: Error) => {
-    assert.match(error.message, new RegExp(`unfinished/${tasks[1]?.id} .*is damaged.*legacygpu store repair`));
+    assert.match(
+      error.message,
+      new RegExp(`unfinished/${tasks[1]?.id} .*is damaged.*legacygpu store repair`),
+    );
     return true;
   });
   const verified = await run("verify");

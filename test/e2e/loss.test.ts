@@ -9,7 +9,10 @@ import { Child, type ChildOptions } from "../../bench/child.ts";
 import { History } from "../../bench/durability/history.ts";
 import { runLossTest } from "../../bench/durability/loss-test.ts";
 import { judge, type Verdict } from "../../bench/durability/verdict.ts";
+import { cutPower } from "../../bench/power/cuts.ts";
 import { runPowerTest, whyNoPowerTest } from "../../bench/power/power-test.ts";
+import type { LogEvent } from "../../bench/power/write-log.ts";
+import { seededRandom } from "../../models/onnx/random.ts";
 
 const KILLS = 10;
 const CUTS = 25;
@@ -191,5 +194,56 @@ describe("the judge of the loss test", () => {
     const error = { code: "worker_lost", message: "", retryable: false };
     const failed = verdict([{ ...completed, status: "FAILED", result: null, error }]);
     assert.deepEqual([failed.completed, failed.wrong, [...failed.failed]], [0, [], [["worker_lost", 1]]]);
+  });
+});
+
+describe("a power cut", () => {
+  const write = (operation: number, offset: number, fill: string, isDurable = false): LogEvent[] => [
+    { kind: "write", operation, offset, bytes: Buffer.alloc(1024, fill), isDurable },
+    { kind: "ended", operation, lengthBytes: 1024 },
+  ];
+  const NAMED: LogEvent = { kind: "folderSynced" };
+  const SYNC: LogEvent[] = [
+    { kind: "sync", operation: 100 },
+    { kind: "synced", operation: 100 },
+  ];
+  /** What the file holds after many cuts at the end of these events, each different file once. */
+  const outcomes = (events: readonly LogEvent[], at = events.length): Set<string> =>
+    new Set(
+      Array.from({ length: 300 }, (_, seed) => {
+        const { image } = cutPower(events, { at, random: seededRandom(seed) });
+        // One letter for each sector.
+        return image === undefined
+          ? "no file"
+          : Array.from({ length: image.length / 512 }, (_s, i) =>
+              image.toString("latin1", 512 * i, 512 * i + 1),
+            ).join("");
+      }),
+    );
+
+  test("leaves what was synced as it was", () => {
+    assert.deepEqual([...outcomes([NAMED, ...write(1, 0, "a"), ...SYNC])], ["aa"]);
+    assert.deepEqual([...outcomes([NAMED, ...write(1, 0, "a", true)])], ["aa"]);
+  });
+
+  test("may leave all, nothing or single sectors of what was not", () => {
+    const events = [NAMED, ...write(1, 0, "a"), ...SYNC, ...write(2, 0, "b")];
+    assert.deepEqual([...outcomes(events)].sort(), ["aa", "ab", "ba", "bb"]);
+  });
+
+  test("does not count a sync that has not returned, nor a write that came after its beginning", () => {
+    const [begin, end] = SYNC as [LogEvent, LogEvent];
+    const events = [NAMED, ...write(1, 0, "a"), begin, ...write(2, 0, "b"), end];
+    assert.ok(outcomes(events, 4).has(""), "the first write is lost");
+    assert.deepEqual([...outcomes(events)].sort(), ["aa", "ab", "ba", "bb"]);
+  });
+
+  test("never brings back what a later synced write has replaced", () => {
+    const events = [NAMED, ...write(1, 0, "a"), ...write(2, 0, "b", true)];
+    assert.deepEqual([...outcomes(events)], ["bb"]);
+  });
+
+  test("may leave no file at all when its folder was not synced", () => {
+    assert.deepEqual([...outcomes([...write(1, 0, "a"), ...SYNC])].sort(), ["aa", "no file"]);
   });
 });

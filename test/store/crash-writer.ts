@@ -4,7 +4,7 @@ import { writeSync } from "node:fs";
 import { systemClock } from "@legacygpu/shared/clock";
 import { createLogger } from "@legacygpu/shared/log";
 import { LmdbTaskStore } from "../../gateway/store/lmdb-task-store.ts";
-import { endTask, sampleTask } from "./sample-tasks.ts";
+import { endTask, sampleTask, startTask } from "./sample-tasks.ts";
 
 const CALLERS = 8;
 const [, , path = ""] = process.argv;
@@ -14,18 +14,21 @@ const store = await LmdbTaskStore.open({
   log: createLogger("writer", "warn"),
   maxFinished: 1_000_000,
   maxFinishedAgeMs: Number.POSITIVE_INFINITY,
+  maxStoredBytes: Number.POSITIVE_INFINITY,
   reserveBytes: 0,
 });
 writeSync(1, "open\n");
 
-/** Every third task ends; its end is written while others are accepted. */
+/** Every third task is begun and ends; that is written while others are accepted. */
 async function write(): Promise<never> {
   for (let n = 0; ; n += 1) {
     const task = sampleTask({ createdAtMs: Date.now() });
-    await store.insert(task);
+    await store.insert([task], [{ collection: "notes", id: task.id, value: task.id }]);
     writeSync(1, `inserted ${task.id}\n`);
     if (n % 3 !== 0) continue;
-    await store.update(endTask(task, "COMPLETED"));
+    startTask(task);
+    await store.saveAttempts(task);
+    await store.finish(endTask(task, "COMPLETED"));
     writeSync(1, `ended ${task.id}\n`);
   }
 }

@@ -9,8 +9,10 @@ import { afterEach, beforeEach, test } from "node:test";
 import type { LegacyGpuError } from "@legacygpu/shared/errors";
 import type { TaskId } from "@legacygpu/shared/ids";
 import fc from "fast-check";
+import type { TaskRecord } from "../../gateway/tasks/record.ts";
+import { nothingLive } from "./contract-subject.ts";
 import { LmdbRig } from "./lmdb-rig.ts";
-import { endTask, inputFor, outputFor, sampleTask } from "./sample-tasks.ts";
+import { endTask, inputFor, outputFor, sampleTask, startTask } from "./sample-tasks.ts";
 
 const ROUNDS = 10;
 const WRITER = join(import.meta.dirname, "crash-writer.ts");
@@ -60,14 +62,16 @@ test(`a writer is killed at ${ROUNDS} random moments: what it reported is there,
 /** A task may have been stored, or ended, without a report: its writer died in between. The other way round is a loss. */
 async function assertAllThere(inserted: ReadonlySet<TaskId>, ended: ReadonlySet<TaskId>): Promise<void> {
   const store = await rig.open();
-  const unfinished = new Map(store.unfinished().map((task) => [task.id, task]));
-  const listed = (await store.list({ limit: 1_000_000 })).map(({ id }) => id);
+  const unfinished = new Set([...store.unfinished()].map(({ id }) => id));
+  const listed = (await store.list({ limit: 1_000_000 }, nothingLive)).map(({ id }) => id);
   assert.equal(new Set(listed).size, listed.length, "a task is there twice");
   for (const id of inserted) {
-    const task = unfinished.get(id) ?? (await store.get(id));
+    const task = await store.get(id);
     assert.ok(task !== undefined && listed.includes(id), `${id} was reported and is lost`);
+    assert.equal(store.documents.get("notes", id), id);
     if (ended.has(id)) assert.equal(task.state, "COMPLETED", `the end of ${id} is lost`);
-    if (task.state === "PENDING") assert.deepEqual(task.input, inputFor(id));
+    assert.equal(unfinished.has(id), task.state === "PENDING");
+    if (task.state === "PENDING") assert.deepEqual(store.load(id)?.input, inputFor(id));
     else assert.deepEqual(task.output, outputFor(id));
   }
   await rig.closeStore();
@@ -90,7 +94,7 @@ test("the same process cannot open a store twice, and can after closing it", asy
   const error = await refusal();
   assert.equal(error.code, "store_in_use");
   assert.equal(error.details.pid, process.pid);
-  await store.insert(sampleTask());
+  await store.insert([sampleTask()]);
   await rig.reopen();
 });
 
@@ -118,31 +122,41 @@ test("a full disk refuses tasks and loses none; with room again they are accepte
 async function fillDisk(full: LmdbRig): Promise<void> {
   const store = await full.open();
   const image = new Uint8Array(20_000).fill(7);
-  const big = () => sampleTask({ input: { kind: "image", image } });
+  const big = (n: number) =>
+    sampleTask({ input: { kind: "image", image }, durability: n === 0 ? "relaxed" : "flushed" });
   const accepted: TaskId[] = [];
+  const relaxed: TaskRecord[] = [];
   for (let round = 0; round < 40; round += 1) {
-    const tasks = Array.from({ length: 8 }, big);
-    const results = await Promise.allSettled(tasks.map((task) => store.insert(task)));
+    const tasks = Array.from({ length: 8 }, (_, n) => big(n));
+    const results = await Promise.allSettled(tasks.map((task) => store.insert([task])));
     for (const [i, result] of results.entries()) {
-      if (result.status === "fulfilled") accepted.push(tasks[i]?.id ?? assert.fail());
-      else assert.equal((result.reason as LegacyGpuError).code, "store_full");
+      const task = tasks[i] ?? assert.fail();
+      if (result.status === "rejected") assert.equal((result.reason as LegacyGpuError).code, "store_full");
+      else if (task.durability === "relaxed") relaxed.push(task);
+      else accepted.push(task.id);
     }
   }
-  assert.ok(accepted.length > 0 && accepted.length < 320);
-  const again = await full.reopen();
-  assert.deepEqual(
-    again.unfinished().map(({ id }) => id),
-    accepted,
-  );
+  assert.ok(accepted.length > 0 && accepted.length < 280);
+  assert.equal(relaxed.length, 40);
+  assert.ok(full.logLines.some((line) => line.includes("could not be written")));
+  const last = relaxed.at(-1) ?? assert.fail();
+  assert.deepEqual(store.load(last.id), last, "it is not on disk, and can be run");
+  assert.equal([...store.unfinished()].length, accepted.length + relaxed.length);
 
   execFileSync("mount", ["-o", "remount,size=20m", full.folder]);
-  const late = big();
-  await again.insert(late);
-  for (const task of again.unfinished()) await again.update(endTask(task, "CANCELLED"));
-  assert.deepEqual((await (await full.reopen()).list({ limit: 999 })).map(({ id }) => id).reverse(), [
-    ...accepted,
-    late.id,
-  ]);
+  startTask(last);
+  await store.saveAttempts(last);
+  await store.finish(endTask(last, "COMPLETED"));
+  const late = big(1);
+  await store.insert([late]);
+  const again = await full.reopen();
+  assert.equal((await again.get(last.id))?.state, "COMPLETED", "its end is on disk");
+  const waiting = [...again.unfinished()].map(({ id }) => id);
+  for (const id of [...accepted, late.id]) assert.ok(waiting.includes(id), `${id} is lost`);
+  for (const id of waiting) await again.finish(endTask(again.load(id) ?? assert.fail(), "CANCELLED"));
+  const listed = await (await full.reopen()).list({ limit: 999 }, nothingLive);
+  assert.equal(listed.length, waiting.length + 1);
+  assert.ok(listed.every(({ id, state }) => state === (id === last.id ? "COMPLETED" : "CANCELLED")));
 }
 
 function noMount(): string | false {

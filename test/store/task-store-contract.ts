@@ -54,6 +54,7 @@ function unfinishedContract(withSubject: WithSubject): void {
       await store.insert([task]);
       assert.deepEqual(await store.get(task.id), withoutData(task));
       assert.deepEqual(store.load(task.id), task);
+      assert.deepEqual(store.loadRecord(task.id), { ...task, input: undefined });
       const unknown = "task_00000000000000000000000000" as TaskId;
       assert.equal(await store.get(unknown), undefined);
       assert.equal(store.load(unknown), undefined);

@@ -104,7 +104,7 @@ export class SchedulerRig {
       counters: this.counters,
       leaseMs,
       firstToken,
-      load: (id) => this.stored.get(id),
+      stored: { load: (id) => this.stored.get(id), loadRecord: (id) => this.stored.get(id) },
       onChanged: (task) => this.changed.push(task),
       onSettled: (task) => {
         this.stored.delete(task.id);

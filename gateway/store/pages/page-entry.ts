@@ -20,6 +20,7 @@ export class PageEntry {
   /** Where the node ends in its page. */
   end = 0;
   readonly #file: PageFile;
+  readonly #header = Buffer.alloc(PAGE_HEADER_BYTES);
 
   constructor(file: PageFile) {
     this.#file = file;
@@ -70,12 +71,24 @@ export class PageEntry {
     if (this.overflowPages === 0) return { bytes: this.page, start: this.keyEnd, end: this.end };
     const bytes = Buffer.allocUnsafe(PAGE_HEADER_BYTES + this.sizeBytes);
     this.#file.read(this.overflowPage, bytes);
-    const isRight =
-      readU64(bytes, 0) === this.overflowPage &&
-      bytes.readUInt16LE(18) === OVERFLOW &&
-      bytes.readUInt32LE(20) === this.overflowPages;
-    if (!isRight) throw new Error(`page ${this.overflowPage} does not hold its value`);
+    if (!this.#isOverflow(bytes)) throw new Error(`page ${this.overflowPage} does not hold its value`);
     return { bytes, start: PAGE_HEADER_BYTES, end: bytes.length };
+  }
+
+  /** Whether the pages of its own are what they should be; LMDB relies on their header when it frees them. */
+  hasSoundOverflow(): boolean {
+    if (this.overflowPages === 0) return true;
+    this.#file.read(this.overflowPage, this.#header);
+    return this.#isOverflow(this.#header);
+  }
+
+  #isOverflow(header: Buffer): boolean {
+    return (
+      readU64(header, 0) === this.overflowPage &&
+      readU64(header, 8) <= this.#file.transaction &&
+      header.readUInt16LE(18) === OVERFLOW &&
+      header.readUInt32LE(20) === this.overflowPages
+    );
   }
 
   #begin(n: number): number | undefined {

@@ -25,6 +25,7 @@ const MAIN_TREE_OFFSET = FREE_TREE_OFFSET + TREE_BYTES;
 const LAST_PAGE_OFFSET = MAIN_TREE_OFFSET + TREE_BYTES;
 const TRANSACTION_OFFSET = LAST_PAGE_OFFSET + 8;
 const MAX_MAP_BYTES = 2 ** 47;
+const MAX_PAGES = MAX_MAP_BYTES / MIN_PAGE_BYTES;
 /** Where the second header is looked for when the first one cannot be read. */
 const FALLBACK_PAGE_BYTES = 4096;
 
@@ -139,7 +140,10 @@ function openIfThere(path: string): number | undefined {
   }
 }
 
-/** The two follow each other: were one of them damaged, LMDB could take the older one and forget the last commit. */
+/**
+ * The two follow each other, and every transaction writes the first page of the list of tables anew: were one header damaged, LMDB could take the
+ * older one and forget the last commit.
+ */
 function latestHeader(file: number, sizeBytes: number, onDamage: (what: string) => void): Header | undefined {
   const first = readHeader(file, 0, 0, onDamage);
   const second = readHeader(file, 1, first?.pageBytes ?? FALLBACK_PAGE_BYTES, onDamage);
@@ -147,14 +151,29 @@ function latestHeader(file: number, sizeBytes: number, onDamage: (what: string) 
   const [older, latest] = first.transaction > second.transaction ? [second, first] : [first, second];
   if (older.pageBytes !== latest.pageBytes || older.free.flags !== latest.free.flags)
     onDamage("its two headers differ");
-  if (latest.transaction - older.transaction !== 1 && !isUnused(older))
-    onDamage(
-      `its headers are of the transactions ${older.transaction} and ${latest.transaction}, which do not follow each other`,
-    );
+  if (latest.main.flags !== 0) onDamage(`its list of tables has the flags ${latest.main.flags}`);
   if (latest.mapBytes < sizeOf(latest) || latest.mapBytes > MAX_MAP_BYTES)
     onDamage(`its header names a map of ${latest.mapBytes} bytes`);
-  if (sizeBytes < 2 * latest.pageBytes) onDamage(`it was cut off after ${sizeBytes} bytes`);
-  return latest;
+  if (sizeBytes < (rootOf(latest) + 1) * latest.pageBytes)
+    onDamage(`it was cut off after ${sizeBytes} bytes`);
+  if (isUnused(older)) return latest;
+  if (latest.transaction - older.transaction === 1 && ownsItsRoot(file, latest)) return latest;
+  onDamage(
+    `its headers are of ${older.transaction} and ${latest.transaction}, which do not follow each other`,
+  );
+  return ownsItsRoot(file, latest) || !ownsItsRoot(file, older) ? latest : older;
+}
+
+function ownsItsRoot(file: number, header: Header): boolean {
+  const page = Buffer.alloc(PAGE_HEADER_BYTES);
+  readSync(file, page, 0, page.length, rootOf(header) * header.pageBytes);
+  return readU64(page, 8) === header.transaction;
+}
+
+/** The first page of the list of tables; one that cannot be it becomes that of the second header. */
+function rootOf({ main, lastPage }: Header): number {
+  const { root = 1 } = main;
+  return root <= Math.min(lastPage, MAX_PAGES) ? root : 1;
 }
 
 const sizeOf = ({ lastPage, pageBytes }: Header): number => (lastPage + 1) * pageBytes;

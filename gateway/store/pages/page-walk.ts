@@ -11,9 +11,10 @@ import { PageSet } from "./page-set.ts";
 const BRANCH = 1;
 const LEAF = 2;
 const MAX_DEPTH = 32;
+const MALFORMED = -1;
 /** Names for what is not a table of ours. */
-const TABLES = "list of tables";
-export const FREE_PAGES = "list of free pages";
+const TABLES = "of tables";
+export const FREE_PAGES = "of free pages";
 
 export interface Walker {
   /** Each entry of each table, in the order of the keys. */
@@ -149,7 +150,15 @@ export class PageWalk {
     return true;
   }
 
-  /** @returns how many bytes its nodes have. */
+  #takeOverflow(entry: PageEntry): boolean {
+    const { overflowPage, overflowPages } = entry;
+    if (overflowPages === 0) return true;
+    if (!this.#take(overflowPage, overflowPages)) return false;
+    if (!entry.hasSoundOverflow()) this.#breaks(overflowPage, "is not the one that it should be");
+    return true;
+  }
+
+  /** @returns how many bytes its nodes have, or MALFORMED. */
   #branch(number: number, page: Buffer, count: number, level: number, onEntry: OnEntry): number {
     this.#branchPages += 1;
     let bytes = 0;
@@ -157,7 +166,7 @@ export class PageWalk {
       const entry = this.#branchEntry;
       entry.page = page;
       const child = entry.readBranch(i);
-      if (child === undefined) return bytes;
+      if (child === undefined) return MALFORMED;
       bytes += entry.nodeBytes;
       if (i > 0) {
         if (compare(this.#lastKey.bytes, 0, this.#lastKey.length, page, entry.keyStart, entry.keyEnd) >= 0)
@@ -169,7 +178,7 @@ export class PageWalk {
     return bytes;
   }
 
-  /** @returns how many bytes its nodes have. */
+  /** @returns how many bytes its nodes have, or MALFORMED. */
   #leaf(number: number, page: Buffer, count: number, onEntry: OnEntry): number {
     this.#leafPages += 1;
     const entry = this.#entry;
@@ -179,7 +188,10 @@ export class PageWalk {
     let lastStart = 0;
     for (let i = 0; i < count; i += 1) {
       entry.page = page;
-      if (!entry.readLeaf(i, kind)) break;
+      if (!entry.readLeaf(i, kind)) {
+        bytes = MALFORMED;
+        break;
+      }
       const { keyStart, keyEnd } = entry;
       if (compare(last, lastStart, lastEnd, page, keyStart, keyEnd) >= 0 || (i === 0 && this.#isBelowFloor()))
         this.#breaks(number, "is not in order");
@@ -189,7 +201,7 @@ export class PageWalk {
       bytes += entry.nodeBytes;
       this.#entries += 1;
       this.#overflowPages += entry.overflowPages;
-      if (entry.overflowPages === 0 || this.#take(entry.overflowPage, entry.overflowPages)) onEntry(entry);
+      if (this.#takeOverflow(entry)) onEntry(entry);
     }
     if (last === page) this.#lastKey.length = page.copy(this.#lastKey.bytes, 0, lastStart, lastEnd);
     return bytes;
