@@ -32,10 +32,6 @@ export class Records {
     this.#stored = stored;
   }
 
-  hasRoomFor({ input, inputBytes }: TaskRecord): boolean {
-    return input !== undefined && this.#kept < MAX_KEPT && this.#keptBytes + inputBytes <= MAX_KEPT_BYTES;
-  }
-
   entered(entry: Entry): void {
     if (entry.task === undefined || !entry.isStored) return;
     this.#kept += 1;
@@ -48,19 +44,27 @@ export class Records {
     this.#keptBytes -= entry.inputBytes;
   }
 
+  /** A new task was not sent at once: its record stays in memory while there is room. */
+  nowWaits(entry: Entry): void {
+    if (entry.attempt !== undefined || entry.task === undefined) return;
+    if (this.#kept <= MAX_KEPT && this.#keptBytes <= MAX_KEPT_BYTES) return;
+    this.left(entry);
+    entry.task = undefined;
+  }
+
   /** To be run: the record with its input. @throws `store_corrupt` */
   read(entry: Entry, nowMs: number): TaskRecord {
     const { task } = entry;
     if (task?.input !== undefined) return task;
     const stored = this.#stored.load(entry.id);
-    if (task === undefined || stored === undefined) return this.#remember(entry, stored, nowMs);
+    if (task === undefined || stored === undefined) return this.remember(entry, stored, nowMs);
     task.input = stored.input;
     return task;
   }
 
   /** To be ended: the record. @throws `store_corrupt` */
   readRecord(entry: Entry, nowMs: number): TaskRecord {
-    return entry.task ?? this.#remember(entry, this.#stored.loadRecord(entry.id), nowMs);
+    return entry.task ?? this.remember(entry, this.#stored.loadRecord(entry.id), nowMs);
   }
 
   /** A large input is read again if it is ever needed: it may be with a worker for long. */
@@ -103,7 +107,8 @@ export class Records {
     return task;
   }
 
-  #remember(entry: Entry, stored: TaskRecord | undefined, nowMs: number): TaskRecord {
+  /** @param stored what the store has of it; undefined: nothing, which it should. @throws `store_corrupt` */
+  remember(entry: Entry, stored: TaskRecord | undefined, nowMs: number): TaskRecord {
     if (stored === undefined) throw fail("store_corrupt", `The stored record tasks/${entry.id} is missing.`);
     entry.task = stored;
     this.entered(entry);

@@ -101,14 +101,18 @@ export class Scheduler {
     return this.#groups;
   }
 
-  /** @param isStored the store has it: its record need not stay in memory. */
-  submit(task: TaskRecord, { isStored }: { readonly isStored: boolean }): void {
-    const keep = !isStored || this.#records.hasRoomFor(task);
-    const entry = new Entry(factsOf(task, this.#groups.nameFor(task)), keep ? task : undefined, isStored);
-    this.#records.entered(entry);
-    this.#enter(entry);
-    this.#waiting.enter(entry, "back");
+  /** @param isStored the store has them: their records need not stay in memory. */
+  submit(tasks: readonly TaskRecord[], { isStored }: { readonly isStored: boolean }): void {
+    const entries = tasks.map((task) => {
+      const entry = new Entry(factsOf(task, this.#groups.nameFor(task)), task, isStored);
+      this.#records.entered(entry);
+      this.#enter(entry);
+      this.#waiting.enter(entry, "back");
+      return entry;
+    });
     this.dispatch();
+    // What could go at once has not read the disk, however much waits for others.
+    if (isStored) for (const entry of entries) this.#records.nowWaits(entry);
   }
 
   /**
@@ -125,10 +129,15 @@ export class Scheduler {
     else this.#waiting.park(entry, clock.now() + leaseMs);
   }
 
-  /** @returns false when the task has already ended. */
-  cancel(id: TaskId, reason: string): boolean {
+  /**
+   * @param known the task as it is stored, if the caller has just read it.
+   * @returns false when the task has already ended.
+   */
+  cancel(id: TaskId, reason: string, known?: TaskRecord): boolean {
     const entry = this.#entries.get(id);
     if (entry === undefined) return false;
+    if (entry.task === undefined && known !== undefined)
+      this.#records.remember(entry, known, this.#options.clock.now());
     this.#withdraw(entry, "cancelled", reason);
     this.#settle(entry, "CANCELLED", { error: toWireError(fail("task_cancelled", reason)) });
     this.dispatch();

@@ -26,6 +26,7 @@ export class Rebuild {
   readonly #meta: Table;
   #writes: Write[] = [];
   #writtenBytes = 0;
+  #count = 0;
 
   constructor(environment: Environment, aside: AsideFile) {
     this.#environment = environment;
@@ -34,8 +35,11 @@ export class Rebuild {
     this.#tables = new Map(SEALED_TABLES.map((name) => [name, environment.table(name)]));
   }
 
-  /** @throws `store_corrupt` when the file has an older format, `store_full`, `store_failed` */
-  copy(file: PageFile): void {
+  /**
+   * @returns how many entries were sound.
+   * @throws `store_corrupt` when the file has an older format, `store_full`, `store_failed`
+   */
+  copy(file: PageFile): number {
     let isFreeListRight = true;
     const walk = new PageWalk(file, {
       onEntry: (table, entry) => this.#take(table, entry),
@@ -49,6 +53,7 @@ export class Rebuild {
     // Without the list of free pages nothing tells what was lost from what is old.
     if (isFreeListRight) for (const entry of lostEntries(file, walk)) this.#takeLost(entry);
     this.#flush();
+    return this.#count;
   }
 
   #take(table: string, entry: PageEntry): void {
@@ -91,6 +96,7 @@ export class Rebuild {
   #put(table: Table, key: string, value: Buffer): void {
     this.#writes.push({ table, key, value: Buffer.from(value) });
     this.#writtenBytes += value.length;
+    this.#count += 1;
     if (this.#writes.length >= BATCH || this.#writtenBytes >= BATCH_BYTES) this.#flush();
   }
 

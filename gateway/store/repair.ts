@@ -61,7 +61,7 @@ async function rebuild(from: string, to: string, aside: AsideFile, nowMs: number
     if (file === undefined) throw hopeless(from);
     environment = await Environment.open(to);
     const rebuilding = new Rebuild(environment, aside);
-    rebuilding.copy(file);
+    if (rebuilding.copy(file) === 0) throw hopeless(from);
     const meta = environment.table("meta");
     await environment.commit([formatWrite(meta, FORMAT_KEY, FORMAT)]);
     await fitTogether(environment, { withoutAttempts: rebuilding.withoutAttempts, nowMs, aside });

@@ -108,9 +108,7 @@ export class TaskService {
       admission.release(principal.keyId, tasks.length, bytes);
       throw error;
     }
-    scheduler.together(() => {
-      for (const task of tasks) scheduler.submit(task, { isStored: true });
-    });
+    scheduler.submit(tasks, { isStored: true });
     return tasks;
   }
 
@@ -153,7 +151,7 @@ export class TaskService {
         else reject(fromWireError(ended.error));
       });
     });
-    scheduler.submit(task, { isStored: false });
+    scheduler.submit([task], { isStored: false });
     return { done, id: task.id, cancel: (reason) => scheduler.cancel(task.id, reason) };
   }
 
@@ -185,7 +183,7 @@ export class TaskService {
   /** Idempotent: a task that has ended stays as it is. @throws `task_not_found` */
   async cancel(principal: Principal, id: string): Promise<TaskRecord> {
     const task = await this.get(principal, id);
-    if (!this.#options.scheduler.cancel(task.id, "Cancelled by its owner.")) return task;
+    if (!this.#options.scheduler.cancel(task.id, "Cancelled by its owner.", task)) return task;
     return this.get(principal, id);
   }
 
@@ -218,7 +216,7 @@ export class TaskService {
     } finally {
       this.#arriving.delete(task.id);
     }
-    scheduler.submit(task, { isStored: true });
+    scheduler.submit([task], { isStored: true });
     this.watch.announce(task);
     return task;
   }

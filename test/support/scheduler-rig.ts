@@ -175,7 +175,7 @@ export class SchedulerRig {
   submit(more: TaskWishes = {}): TaskRecord {
     const task = this.task(more);
     this.stored.set(task.id, task);
-    this.scheduler.submit(task, { isStored: true });
+    this.scheduler.submit([task], { isStored: true });
     return task;
   }
 }
