@@ -169,7 +169,9 @@ export class PageWalk {
       if (child === undefined) return MALFORMED;
       bytes += entry.nodeBytes;
       if (i > 0) {
-        if (compare(this.#lastKey.bytes, 0, this.#lastKey.length, page, entry.keyStart, entry.keyEnd) >= 0)
+        if (
+          this.#compare(this.#lastKey.bytes, 0, this.#lastKey.length, page, entry.keyStart, entry.keyEnd) >= 0
+        )
           this.#breaks(number, "is not in order");
         copyKey(entry, this.#floor);
       }
@@ -193,7 +195,10 @@ export class PageWalk {
         break;
       }
       const { keyStart, keyEnd } = entry;
-      if (compare(last, lastStart, lastEnd, page, keyStart, keyEnd) >= 0 || (i === 0 && this.#isBelowFloor()))
+      if (
+        this.#compare(last, lastStart, lastEnd, page, keyStart, keyEnd) >= 0 ||
+        (i === 0 && this.#isBelowFloor())
+      )
         this.#breaks(number, "is not in order");
       last = page;
       lastStart = keyStart;
@@ -209,7 +214,18 @@ export class PageWalk {
 
   #isBelowFloor(): boolean {
     const { page, keyStart, keyEnd } = this.#entry;
-    return compare(page, keyStart, keyEnd, this.#floor.bytes, 0, this.#floor.length) < 0;
+    return this.#compare(page, keyStart, keyEnd, this.#floor.bytes, 0, this.#floor.length) < 0;
+  }
+
+  /** The keys of the list of free pages are numbers of transactions, the lowest byte first; all others are compared as bytes. */
+  #compare(a: Buffer, aStart: number, aEnd: number, b: Buffer, bStart: number, bEnd: number): number {
+    if (this.#table !== FREE_PAGES || aEnd - aStart !== bEnd - bStart)
+      return compare(a, aStart, aEnd, b, bStart, bEnd);
+    for (let i = aEnd - aStart - 1; i >= 0; i -= 1) {
+      const difference = (a[aStart + i] as number) - (b[bStart + i] as number);
+      if (difference !== 0) return difference;
+    }
+    return 0;
   }
 
   /** A list begins with its length; a negative number is a run of that many pages that begins with the next number; zero is nothing. */
