@@ -26,7 +26,7 @@ export interface Bench {
   say(text: string): void;
 }
 
-/** Runs `measure` as the bench `name` and reports. The process's exit code tells whether it got to the end. */
+/** Runs `measure` as the bench `name` and reports. The process's exit code tells whether it got to the end and found every promise kept. */
 export async function runBench(name: string, measure: (bench: Bench) => Promise<Findings>): Promise<void> {
   const { values } = parseArgs({
     options: {

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TaskJson } from "@legacygpu/shared/api/tasks";
 import { between, type Random } from "../../models/onnx/random.ts";
-import type { Api, Reply } from "./api.ts";
+import type { Api } from "./api.ts";
 import type { History } from "./history.ts";
 import type { Submission, Workload } from "./workload.ts";
 
@@ -60,23 +60,23 @@ export class LoadClient {
   }
 
   async #submit(submission: Submission): Promise<void> {
-    const { api, history, random } = this.#options;
+    const { random } = this.#options;
     for (;;) {
-      const reply = await api.send(submission);
-      const verdict = this.#judge(submission, reply);
-      if (verdict === "done" || this.#state === "abandoned") return;
-      if (verdict === "accepted") break;
+      const outcome = await this.#send(submission);
+      if (outcome === "done" || this.#state === "abandoned") return;
+      if (outcome === "accepted") break;
       await sleep(between(random, 50, 500));
     }
-    if (submission.way === "plain" || random() >= REPEATED) return;
-    const again = await api.send(submission);
-    if (again !== undefined && again.status < 300) history.acknowledged(submission.n, again.body as TaskJson);
+    if (submission.way !== "plain" && random() < REPEATED) await this.#send(submission);
   }
 
-  #judge({ n, way }: Submission, reply: Reply | undefined): "accepted" | "again" | "done" {
-    const { history } = this.#options;
+  async #send(submission: Submission): Promise<"accepted" | "again" | "done"> {
+    const { api, history } = this.#options;
+    const { n, way } = submission;
+    const askedAtMs = performance.now();
+    const reply = await api.send(submission);
     if (reply !== undefined && reply.status < 300) {
-      history.acknowledged(n, reply.body as TaskJson);
+      history.acknowledged(n, reply.body as TaskJson, askedAtMs);
       return "accepted";
     }
     const code = (reply?.body as { code?: string } | undefined)?.code;

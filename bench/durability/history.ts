@@ -19,8 +19,9 @@ export interface Accepted {
   readonly n: number;
   readonly deadlineAtMs: number | undefined;
   ending: Ending | undefined;
-  /** Of the ending, to tell it from another one. */
+  /** Of the ending, to tell it from another one, and since when it is known (monotonic). */
   mark: string | undefined;
+  markedAtMs: number;
   /** What must not be: it was gone, or ended twice. */
   readonly contradictions: string[];
   isMissing: boolean;
@@ -47,7 +48,8 @@ export class History {
     return { accepted: this.accepted.size, ended: this.accepted.size - this.#open.size };
   }
 
-  acknowledged(n: number, task: TaskJson): void {
+  /** @param askedAtMs when the request was sent, monotonic. */
+  acknowledged(n: number, task: TaskJson, askedAtMs: number): void {
     const ids = this.idsOf.get(n) ?? new Set();
     this.idsOf.set(n, ids.add(task.id));
     if (!this.accepted.has(task.id)) {
@@ -58,31 +60,38 @@ export class History {
         deadlineAtMs,
         ending: undefined,
         mark: undefined,
+        markedAtMs: Number.POSITIVE_INFINITY,
         contradictions: [],
         isMissing: false,
       });
       this.#open.add(task.id);
     }
-    this.seen(task);
+    this.seen(task, askedAtMs);
   }
 
   refused(code: string): void {
     this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
   }
 
-  /** Somebody looked at the task. */
-  seen(task: TaskJson): void {
+  /**
+   * Somebody looked at the task.
+   * @param askedAtMs when the request was sent: answers overtake each other, so only one that was asked for later can contradict.
+   */
+  seen(task: TaskJson, askedAtMs: number): void {
     const known = this.accepted.get(task.id);
     if (known === undefined) return;
     if (!isFinal(task.status)) {
-      if (known.mark !== undefined) known.contradictions.push(`${known.mark}, then ${task.status}`);
+      if (askedAtMs > known.markedAtMs) known.contradictions.push(`${known.mark}, then ${task.status}`);
       return;
     }
     const mark = markOf(task);
     if (known.mark !== undefined && known.mark !== mark)
       known.contradictions.push(`${known.mark}, then ${mark}`);
-    known.mark ??= mark;
-    known.ending ??= endingOf(known.n, task);
+    if (known.mark === undefined) {
+      known.mark = mark;
+      known.markedAtMs = performance.now();
+      known.ending = endingOf(known.n, task);
+    }
     this.#open.delete(task.id);
   }
 

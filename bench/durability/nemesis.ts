@@ -28,7 +28,7 @@ export interface NemesisOptions {
  * Counted in work rather than in time, so that a slow machine is tested as much as a fast one.
  */
 const WORK = [0, 10, 50, 150] as const;
-const MAX_UP_MS = 5000;
+const MAX_UP_MS = 4000;
 const MAX_DOWN_MS = 400;
 /** Of its starts, how many it does not survive, and how far it may have come by then. */
 const KILLED_EARLY = 0.2;

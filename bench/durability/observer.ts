@@ -41,7 +41,7 @@ export class Observer {
   async audit(): Promise<Map<number, Set<string>>> {
     const ids = [...this.#options.history.accepted.keys()];
     const readAll = async (): Promise<void> => {
-      for (let id = ids.pop(); id !== undefined; id = ids.pop()) await this.#read(id, 0, "surely");
+      for (let id = ids.pop(); id !== undefined; id = ids.pop()) await this.#audit(id);
     };
     await Promise.all(Array.from({ length: CONCURRENCY }, readAll));
     return this.#listed();
@@ -56,9 +56,9 @@ export class Observer {
         continue;
       }
       this.#watched.add(id);
-      await this.#read(id, Math.floor(between(random, 0, MAX_WAIT_SECONDS + 1)), "perhaps");
+      await this.#look(id, Math.floor(between(random, 0, MAX_WAIT_SECONDS + 1)));
       this.#watched.delete(id);
-      if (random() < SECOND_LOOKS) await this.#read(pick(random, [...history.accepted.keys()]), 0, "perhaps");
+      if (random() < SECOND_LOOKS) await this.#look(pick(random, [...history.accepted.keys()]), 0);
     }
   }
 
@@ -68,23 +68,28 @@ export class Observer {
     return undefined;
   }
 
-  /** @param how `surely`: the gateway is up, so no answer is tried again. */
-  async #read(id: string, waitSeconds: number, how: "surely" | "perhaps"): Promise<void> {
+  /** There may be no answer. */
+  async #look(id: string, waitSeconds: number): Promise<void> {
     const { api, history } = this.#options;
-    const call = {
-      method: "GET",
-      path: `/tasks/${id}${waitSeconds === 0 ? "" : `?wait=${waitSeconds}`}`,
-    } as const;
-    const reply =
-      how === "surely" ? { status: 200, body: await this.#surely(call.path) } : await api.send(call);
-    if (reply?.status === 200 && reply.body !== undefined) history.seen(reply.body as TaskJson);
-    else if (reply?.status === 404 || reply?.status === 200) history.missing(id);
+    const askedAtMs = performance.now();
+    const path = `/tasks/${id}${waitSeconds === 0 ? "" : `?wait=${waitSeconds}`}`;
+    const reply = await api.send({ method: "GET", path });
+    if (reply?.status === 200) history.seen(reply.body as TaskJson, askedAtMs);
+    else if (reply?.status === 404) history.missing(id);
     else if (reply !== undefined && reply.status < 500)
       history.violations.push(`${id} was answered with ${reply.status} ${JSON.stringify(reply.body)}`);
     else await sleep(200);
   }
 
-  /** Undefined: it is not there. */
+  async #audit(id: string): Promise<void> {
+    const { history } = this.#options;
+    const askedAtMs = performance.now();
+    const task = await this.#surely(`/tasks/${id}`);
+    if (task === undefined) history.missing(id);
+    else history.seen(task as TaskJson, askedAtMs);
+  }
+
+  /** When the gateway is left alone there must be an answer. Undefined: it is not there. */
   async #surely(path: string): Promise<unknown> {
     for (let tries = 0; tries < 20; tries += 1) {
       const reply = await this.#options.api.send({ method: "GET", path });

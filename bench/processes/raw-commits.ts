@@ -2,9 +2,9 @@
 
 import { open as openDatabase, type RootDatabase } from "lmdb";
 import { closedLoop, type LoopOrder, type LoopResult } from "../queue/closed-loop.ts";
+import { PAYLOAD_BYTES } from "../queue/costs.ts";
 import { serveCommands } from "./commands.ts";
 
-const VALUE_BYTES = 64;
 const KEY_BYTES = 16;
 
 let database: RootDatabase<Buffer, Buffer> | undefined;
@@ -28,7 +28,7 @@ function put(order: LoopOrder): Promise<LoopResult> {
     count += 1;
     const key = Buffer.alloc(KEY_BYTES);
     key.writeDoubleBE(count);
-    const written = opened.put(key, Buffer.alloc(VALUE_BYTES)) as Promise<boolean> & {
+    const written = opened.put(key, Buffer.alloc(PAYLOAD_BYTES)) as Promise<boolean> & {
       flushed: Promise<void>;
     };
     await written.flushed;

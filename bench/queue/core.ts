@@ -13,10 +13,9 @@ import { systemClock } from "@legacygpu/shared/clock";
 import { openHome } from "@legacygpu/shared/home";
 import { createLogger } from "@legacygpu/shared/log";
 import { STORE_LIMITS } from "../processes/store-limits.ts";
+import { PAYLOAD_BYTES } from "./costs.ts";
 
 export const PRINCIPAL = { keyId: "bench", scopes: new Set<never>() };
-/** Of every task: a tensor of 64 bytes. */
-export const PAYLOAD_BYTES = 64;
 
 const DIGEST = `sha256:${"0".repeat(64)}` as const;
 const LEASE_MS = 15_000;

@@ -11,6 +11,9 @@ export interface Cost {
   readonly cpuUs: number;
 }
 
+/** Of every task: a tensor of so many bytes. */
+export const PAYLOAD_BYTES = 64;
+
 export interface CostOrder {
   readonly operation: Operation;
   readonly count: number;

@@ -89,7 +89,7 @@ export class LmdbTaskStore implements TaskStore {
     environment: Environment,
   ): Promise<LmdbTaskStore> {
     const meta = environment.table("meta");
-    await migrate(environment, meta);
+    await migrate(environment, meta, log);
     const tables = new TaskTables(environment);
     const documents = new DocumentTables(environment);
     const firstToken = await nextStart(environment, meta, clock.now());

@@ -118,8 +118,9 @@ export class MemoryTaskStore implements TaskStore {
     const found: TaskRecord[] = [];
     for (const id of ids.sort().reverse()) {
       if (found.length === limit) break;
-      const task = live(id) ?? this.#stored(id)?.record;
-      if (task !== undefined && matches(task, query)) found.push(copyOf(task));
+      const alive = live(id);
+      const task = alive ?? this.#stored(id)?.record;
+      if (task !== undefined && matches(task, query)) found.push(alive ?? copyOf(task));
     }
     return found;
   }

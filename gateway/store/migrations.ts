@@ -6,6 +6,7 @@
  */
 
 import { fail } from "@legacygpu/shared/errors";
+import type { Logger } from "@legacygpu/shared/log";
 import type { Environment } from "./environment.ts";
 import { toFormat2 } from "./format-2.ts";
 import type { Table, Write } from "./table.ts";
@@ -23,7 +24,7 @@ export const FORMAT_KEY = "format";
 export const MIGRATING_KEY = "migrating";
 
 /** @throws `store_too_new` when a newer version of the program wrote it; `store_corrupt` */
-export async function migrate(environment: Environment, meta: Table): Promise<void> {
+export async function migrate(environment: Environment, meta: Table, log: Logger): Promise<void> {
   const { path } = environment;
   const format = readFormat(path, FORMAT_KEY, meta.get(FORMAT_KEY));
   if (format > FORMAT) throw tooNew(path, format);
@@ -31,6 +32,7 @@ export async function migrate(environment: Environment, meta: Table): Promise<vo
   const from = readFormat(path, MIGRATING_KEY, meta.get(MIGRATING_KEY)) || format;
   for (const { to, run } of MIGRATIONS) {
     if (to <= from) continue;
+    log.info({ path, to }, "the store is brought to a newer format; a million tasks take about a minute");
     await environment.commit([formatWrite(meta, FORMAT_KEY, to), formatWrite(meta, MIGRATING_KEY, to - 1)]);
     await run(environment, meta);
     await environment.commit([{ table: meta, key: MIGRATING_KEY }]);

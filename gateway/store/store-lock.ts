@@ -8,12 +8,13 @@
 
 import { fail } from "@legacygpu/shared/errors";
 import { ReaderPlace } from "./environment.ts";
+import { PageFile } from "./pages/page-file.ts";
 
 export interface StoreLock {
   release(): Promise<void>;
 }
 
-/** @throws `store_in_use` */
+/** @throws `store_in_use`, `store_failed` */
 export async function lockStore(storePath: string): Promise<StoreLock> {
   const place = takePlace(storePath);
   const holders = place.holders();
@@ -24,13 +25,23 @@ export async function lockStore(storePath: string): Promise<StoreLock> {
 }
 
 function takePlace(storePath: string): ReaderPlace {
+  const lockPath = `${storePath}.owner`;
   try {
-    return new ReaderPlace(`${storePath}.owner`);
+    // LMDB would take what stands there for true, and the process down with it.
+    PageFile.open(lockPath, (what) => {
+      throw new Error(what);
+    })?.close();
+    return new ReaderPlace(lockPath);
   } catch (error) {
     // Two containers can have the same process id: then the kernel refuses the byte.
-    const { code } = error as { code?: unknown };
+    const { code, message } = error as { code?: unknown; message: string };
     if (code === 11 || code === 13 || code === 35) throw inUse(storePath, process.pid, error);
-    throw error;
+    throw fail(
+      "store_failed",
+      `${lockPath} cannot be used: ${message}. It holds nothing: remove it when no gateway runs on the store.`,
+      { path: lockPath },
+      error,
+    );
   }
 }
 

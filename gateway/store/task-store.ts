@@ -58,7 +58,10 @@ export interface PendingTask {
 export interface TaskQuery {
   /** Absent: of every owner. */
   readonly ownerKeyId?: string | undefined;
-  /** PENDING finds every task that is stored as unfinished. */
+  /**
+   * PENDING finds every task that is stored as unfinished, unless `live` says otherwise. A final state finds only tasks that are stored as
+   * ended, PENDING and RUNNING only the others.
+   */
   readonly state?: TaskState | undefined;
   readonly model?: string | undefined;
   /** Tasks with an attempt at this site. */
@@ -82,11 +85,14 @@ export interface TaskStore {
    * @throws `store_full`, `store_failed`: then nothing was stored.
    */
   insert(tasks: readonly TaskRecord[], documents?: readonly Document[]): Promise<void>;
-  /** The attempts of an unfinished task, as they are now. What has ended meanwhile is left alone. @throws `store_full`, `store_failed` */
+  /** The attempts of an unfinished task, as they are now. When it has ended meanwhile nothing is stored. @throws `store_full`, `store_failed` */
   saveAttempts(task: TaskRecord, documents?: readonly Document[]): Promise<void>;
-  /** The end of a task: its record, its output, and whether its input is still needed. Idempotent. @throws `store_full`, `store_failed` */
+  /**
+   * The end of an unfinished task: its record, its output, and whether its input is still needed. When it has ended before nothing is stored.
+   * @throws `store_full`, `store_failed`
+   */
   finish(task: TaskRecord, documents?: readonly Document[]): Promise<void>;
-  /** A finished task that is unfinished again, see `beginAnew`. @throws `store_full`, `store_failed` */
+  /** A finished task that is unfinished again, see `beginAnew`. @throws `task_not_retryable` when its input is gone, `store_full`, `store_failed` */
   reopen(task: TaskRecord): Promise<void>;
   /** Forgets input and output of finished tasks now, and that they are dead letters. @throws `store_failed` */
   removeData(ids: readonly TaskId[], nowMs: number): Promise<void>;
@@ -98,7 +104,7 @@ export interface TaskStore {
   hasInput(id: TaskId): boolean;
   /** With its output, without its input. Waits for an end that is being written. @throws `store_corrupt` */
   get(id: TaskId): Promise<TaskRecord | undefined>;
-  /** Newest first, without inputs and outputs. @throws `store_corrupt` */
+  /** Newest first, without inputs and outputs; what `live` answers is given back as it is. @throws `store_corrupt` */
   list(query: TaskQuery, live: Live): Promise<TaskRecord[]>;
   /** Every task whose end is not recorded, oldest first: what a gateway goes on with after a restart. */
   unfinished(): Iterable<PendingTask>;

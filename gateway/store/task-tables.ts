@@ -46,10 +46,10 @@ export class TaskTables {
   readonly dead: Table;
 
   constructor(environment: Environment) {
-    this.unfinished = environment.table("unfinished");
-    this.attempts = environment.table("attempts");
+    this.unfinished = environment.table("unfinished", "passing");
+    this.attempts = environment.table("attempts", "passing");
     this.inputs = environment.table("inputs");
-    this.tasks = environment.table("tasks");
+    this.tasks = environment.table("tasks", "passing");
     this.outputs = environment.table("outputs");
     this.kept = environment.table("kept");
     this.owners = environment.table("owners");

@@ -120,8 +120,8 @@ describe("the judge of the loss test", () => {
   /** Request 1 was acknowledged, and this was seen of it afterwards. */
   function verdict(seen: readonly TaskJson[], more: Partial<Parameters<typeof judge>[0]> = {}): Verdict {
     const history = new History();
-    history.acknowledged(1, { ...running, deadline_at: seen[0]?.deadline_at ?? null });
-    for (const task of seen) history.seen(task);
+    history.acknowledged(1, { ...running, deadline_at: seen[0]?.deadline_at ?? null }, 0);
+    for (const task of seen) history.seen(task, performance.now());
     const listed = new Map([[1, new Set([ID])]]);
     const upTimes = [{ fromMs: 0, toMs: 100_000 }];
     return judge({ history, listed, executions: new Map([[1, 1]]), upTimes, ...more });
@@ -143,7 +143,7 @@ describe("the judge of the loss test", () => {
     assert.match(verdict([running]).lost[0] ?? "", /has not ended/);
     assert.match(verdict([completed], { listed: new Map() }).lost[0] ?? "", /not in the list/);
     const history = new History();
-    history.acknowledged(1, running);
+    history.acknowledged(1, running, 0);
     history.missing(ID);
     assert.match(verdict([], { history }).lost[0] ?? "", /not found/);
   });
@@ -154,6 +154,13 @@ describe("the judge of the loss test", () => {
     assert.equal(verdict([completed, running]).duplicated.length, 1);
   });
 
+  test("is not confused by an answer that was overtaken by a later one", () => {
+    const history = new History();
+    history.acknowledged(1, completed, 0);
+    history.seen(running, 0);
+    assert.deepEqual(verdict([], { history }).duplicated, []);
+  });
+
   test("notices two tasks of one request, acknowledged or not", () => {
     const twin = new Map([[1, new Set([ID, "task_two"])]]);
     assert.match(
@@ -161,8 +168,8 @@ describe("the judge of the loss test", () => {
       /request 1 made task_one and task_two/,
     );
     const history = new History();
-    history.acknowledged(1, completed);
-    history.acknowledged(1, { ...completed, id: "task_two" });
+    history.acknowledged(1, completed, 0);
+    history.acknowledged(1, { ...completed, id: "task_two" }, 0);
     assert.equal(verdict([], { history, listed: twin }).duplicated.length, 1);
   });
 

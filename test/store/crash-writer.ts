@@ -1,6 +1,5 @@
 /** Inserts and ends tasks in a store until it is killed; prints what is on disk, one line each: `inserted ID` or `ended ID`. */
 
-import { writeSync } from "node:fs";
 import { systemClock } from "@legacygpu/shared/clock";
 import { createLogger } from "@legacygpu/shared/log";
 import { LmdbTaskStore } from "../../gateway/store/lmdb-task-store.ts";
@@ -17,19 +16,19 @@ const store = await LmdbTaskStore.open({
   maxStoredBytes: Number.POSITIVE_INFINITY,
   reserveBytes: 0,
 });
-writeSync(1, "open\n");
+process.stdout.write("open\n");
 
 /** Every third task is begun and ends; that is written while others are accepted. */
 async function write(): Promise<never> {
   for (let n = 0; ; n += 1) {
     const task = sampleTask({ createdAtMs: Date.now() });
     await store.insert([task], [{ collection: "notes", id: task.id, value: task.id }]);
-    writeSync(1, `inserted ${task.id}\n`);
+    process.stdout.write(`inserted ${task.id}\n`);
     if (n % 3 !== 0) continue;
     startTask(task);
     await store.saveAttempts(task);
     await store.finish(endTask(task, "COMPLETED"));
-    writeSync(1, `ended ${task.id}\n`);
+    process.stdout.write(`ended ${task.id}\n`);
   }
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -96,6 +96,13 @@ test("the same process cannot open a store twice, and can after closing it", asy
   assert.equal(error.details.pid, process.pid);
   await store.insert([sampleTask()]);
   await rig.reopen();
+});
+
+test("a lock file that is none is named", async () => {
+  writeFileSync(`${rig.path}.owner`, Buffer.alloc(8192, "x"));
+  const error = await refusal();
+  assert.equal(error.code, "store_failed");
+  assert.match(error.message, /tasks\.mdb\.owner cannot be used: .*remove it when no gateway runs/);
 });
 
 const refusal = (): Promise<LegacyGpuError> =>

@@ -9,7 +9,7 @@ import type { TaskRecord } from "../../gateway/tasks/record.ts";
 import { nothingLive } from "./contract-subject.ts";
 import { flipRandomBit } from "./damage.ts";
 import { assertFails, LmdbRig } from "./lmdb-rig.ts";
-import { endTask, inputFor, outputFor, sampleTask, startTask, withoutData } from "./sample-tasks.ts";
+import { endTask, outputFor, sampleTask, startTask, withoutData } from "./sample-tasks.ts";
 import { seededRandom } from "./seeded-random.ts";
 import { contentsOf, fillStore } from "./store-contents.ts";
 
