@@ -102,7 +102,7 @@ export class Environment {
     try {
       await this.#root.backup(path, how === "compact");
     } catch (error) {
-      throw asFailure(`${path} cannot be written`, error);
+      throw asFailure(`${path} cannot be written`, error, path);
     }
   }
 
@@ -155,7 +155,7 @@ function openRoot(path: string, isReadOnly: boolean): RootDatabase<Buffer, Buffe
   }
 }
 
-function asFailure(what: string, error: unknown, path = ""): LegacyGpuError {
+function asFailure(what: string, error: unknown, path: string): LegacyGpuError {
   const code = codeOf(error);
   if (code !== undefined && FULL_CODES.has(code)) return noRoom(path, error);
   return fail("store_failed", `${what}: ${(error as Error).message}`, {}, error);

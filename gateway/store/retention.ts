@@ -70,23 +70,21 @@ export class Retention {
     await this.#sweep;
   }
 
+  /** One that fails does not keep the others from their work. */
   async #removeDue(): Promise<void> {
-    try {
-      await this.#repeat(() => this.#expireDocuments());
-      await this.#repeat(() => this.#expireResults());
-      await this.#repeat(() => this.#makeRoom());
-      await this.#repeat(() => this.#forget());
-    } catch (error) {
-      this.#parts.log.error(
-        { err: error },
-        "what is not needed any more could not be removed; it is tried again",
-      );
-    }
+    await this.#repeat("documents that have expired", () => this.#expireDocuments());
+    await this.#repeat("results that have expired", () => this.#expireResults());
+    await this.#repeat("results beyond the room for them", () => this.#makeRoom());
+    await this.#repeat("old tasks", () => this.#forget());
   }
 
   /** @param step answers whether there may be more to do. */
-  async #repeat(step: () => Promise<boolean>): Promise<void> {
-    while (!this.#isClosed && (await step()));
+  async #repeat(what: string, step: () => Promise<boolean>): Promise<void> {
+    try {
+      while (!this.#isClosed && (await step()));
+    } catch (error) {
+      this.#parts.log.error({ err: error }, `${what} could not be removed; it is tried again`);
+    }
   }
 
   async #expireDocuments(): Promise<boolean> {
@@ -102,16 +100,23 @@ export class Retention {
   async #expireResults(): Promise<boolean> {
     const { tables, clock } = this.#parts;
     const due = this.#dueKeys(tables.expiring, clock.now());
-    await this.#removeData(due);
+    await this.#change(due, (writes, id, key) => {
+      writes.push({ table: tables.expiring, key });
+      if (tables.finishedHeader(id)?.hasOutput) tables.dataRemoval(writes, id, clock.now());
+    });
     return due.length === BATCH;
   }
 
   /** Whether something is over the limit is known from counts of pages, without reading the data. */
   async #makeRoom(): Promise<boolean> {
-    const { outputs, kept, finished } = this.#parts.tables;
+    const { tables, clock } = this.#parts;
+    const { outputs, kept, finished } = tables;
     if (outputs.sizeBytes + kept.sizeBytes <= this.#limits.maxStoredBytes) return false;
     const oldest = finished.keys({ after: this.#emptyUntil, order: "rising", limit: ROOM_BATCH });
-    await this.#removeData(oldest);
+    await this.#change(oldest, (writes, id) => {
+      const header = tables.finishedHeader(id);
+      if (header?.hasInput || header?.hasOutput) tables.dataRemoval(writes, id, clock.now());
+    });
     this.#emptyUntil = oldest.at(-1) ?? "";
     return oldest.length > 0;
   }
@@ -123,7 +128,7 @@ export class Retention {
     const latestMs = clock.now() - maxFinishedAgeMs;
     const oldest = tables.finished.keys({ order: "rising", limit: BATCH });
     const due = oldest.filter((key, i) => i < excess || splitTimeKey(key).timeMs < latestMs);
-    await this.#change(due, (writes, id) => tables.forgetting(writes, id));
+    await this.#change(due, (writes, id, key) => tables.forgetting(writes, id, key));
     return due.length === BATCH;
   }
 
@@ -131,20 +136,16 @@ export class Retention {
     return table.keys({ before: timeKey(nowMs, ""), order: "rising", limit: BATCH });
   }
 
-  #removeData(keys: readonly string[]): Promise<void> {
-    const { tables, clock } = this.#parts;
-    return this.#change(keys, (writes, id) => {
-      const header = tables.finishedHeader(id);
-      if (header?.hasInput || header?.hasOutput) tables.dataRemoval(writes, id, clock.now());
-    });
-  }
-
-  async #change(keys: readonly string[], change: (writes: Write[], id: TaskId) => void): Promise<void> {
+  /** @param keys of a table in the order of time. */
+  async #change(
+    keys: readonly string[],
+    change: (writes: Write[], id: TaskId, key: string) => void,
+  ): Promise<void> {
     const { commits, changes } = this.#parts;
-    const ids = keys.map((key) => splitTimeKey(key).rest as TaskId);
-    await changes.run(ids, async () => {
+    const idOf = (key: string): TaskId => splitTimeKey(key).rest as TaskId;
+    await changes.run(keys.map(idOf), async () => {
       const writes: Write[] = [];
-      for (const id of ids) change(writes, id);
+      for (const key of keys) change(writes, idOf(key), key);
       if (writes.length > 0) await commits.add("other", writes);
     });
   }

@@ -127,10 +127,11 @@ export class TaskTables {
     writes.push({ table: tasks, key: id, value: record });
   }
 
-  /** Everything of a task that has ended. @throws `store_corrupt` */
-  forgetting(writes: Write[], id: TaskId): void {
+  /** @param finishedKey one of `finished`: everything of the task that ended then goes. @throws `store_corrupt` */
+  forgetting(writes: Write[], id: TaskId, finishedKey: string): void {
     const header = this.finishedHeader(id);
-    if (header === undefined) return;
+    writes.push({ table: this.finished, key: finishedKey });
+    if (header === undefined || timeKey(header.endedAtMs ?? 0, id) !== finishedKey) return;
     this.#removeFinished(writes, header);
     writes.push({ table: this.owners, key: ownerKey(header.owner, id) });
   }

@@ -103,7 +103,7 @@ export async function randomSequences(subject: Subject): Promise<void> {
       for (const each of steps) await run(subject, plain, each);
       assert.deepEqual([...subject.store.unfinished()], plain.unfinished());
     }),
-    { numRuns: 40, interruptAfterTimeLimit: 5000, markInterruptAsFailure: false },
+    { numRuns: 40, interruptAfterTimeLimit: 4000, markInterruptAsFailure: false },
   );
 }
 
