@@ -75,8 +75,8 @@ export class Rebuild {
   #takeMeta(entry: PageEntry): void {
     const { key } = entry;
     const value = bytesOf(entry);
-    const isOlder = key === FORMAT_KEY && Number(value?.toString()) < FORMAT;
-    if (isOlder || key === MIGRATING_KEY)
+    const format = key === FORMAT_KEY ? Number(value?.toString()) : FORMAT;
+    if ((format >= 1 && format < FORMAT) || key === MIGRATING_KEY)
       throw fail(
         "store_corrupt",
         "The store has an older format, which cannot be repaired. Restore a backup of it.",

@@ -58,7 +58,7 @@ function refitUnfinished(tables: TaskTables, writes: Write[], id: TaskId, losses
   if (task === undefined) return;
   writes.push({ table: owners, key: ownerKey(task.ownerKeyId, id), value: NOTHING });
   if (lost === undefined) return;
-  const what = `The stored ${lost} of this task were damaged and have been set aside.`;
+  const what = `What was stored of this task (${lost}) is damaged and has been set aside.`;
   task.error = toWireError(fail("store_corrupt", what));
   transition(task, "FAILED", losses.nowMs);
   tables.ending(writes, task);

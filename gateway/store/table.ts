@@ -35,6 +35,7 @@ interface TableStats {
 
 /** Sorts before every key that there is. */
 const FIRST_KEY = "\0";
+const FIRST_SURROGATE = 0xd800;
 
 /**
  * Keys are compared as UTF-8 bytes, which for ids is the order of JavaScript's `<`. Ranges are read all at once, so that no cursor stays open
@@ -125,8 +126,17 @@ export class Table {
   }
 }
 
-/** As LMDB does, by UTF-8 bytes. */
-const compareKeys = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
+/** As LMDB does, by UTF-8 bytes: only surrogates sort otherwise in JavaScript. */
+function compareKeys(a: string, b: string): number {
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i += 1) {
+    const difference = a.charCodeAt(i) - b.charCodeAt(i);
+    if (difference === 0) continue;
+    const isPlain = a.charCodeAt(i) < FIRST_SURROGATE && b.charCodeAt(i) < FIRST_SURROGATE;
+    return isPlain ? difference : Buffer.compare(Buffer.from(a), Buffer.from(b));
+  }
+  return a.length - b.length;
+}
 
 function rangeOptions({ after, before, order, limit }: KeyRange): RangeOptions {
   const isFalling = order === "falling";

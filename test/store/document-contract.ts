@@ -48,6 +48,18 @@ export function documentContract(withSubject: WithSubject): void {
     },
   );
 
+  withSubject("relaxed documents have their place among the others at once", async ({ store }) => {
+    const ids = ["a", "b", "é", "ﬀ", "🐟"];
+    const note = (id: string) => ({ collection: "c", id, value: id });
+    await store.documents.put(["a", "ﬀ"].map(note));
+    await store.insert([sampleTask({ durability: "relaxed" })], ["🐟", "é", "b"].map(note));
+    const found = (range: Partial<DocumentRange>) =>
+      store.documents.list("c", { limit: 9, ...range }).map(({ id }) => id);
+    assert.deepEqual(found({}), ids);
+    assert.deepEqual(found({ order: "falling", limit: 2 }), ["🐟", "ﬀ"]);
+    assert.deepEqual(found({ after: "a", before: "🐟" }), ["b", "é", "ﬀ"]);
+  });
+
   withSubject("documents go in with the change of a task that they belong to", async (subject) => {
     const task = sampleTask();
     const note = (id: string) => [{ collection: "c", id, value: id }];
