@@ -3,10 +3,13 @@
 import { ensureCertificates } from "@legacygpu/certs";
 import type { CreateKey } from "@legacygpu/shared/api/keys";
 import type { Clock, Random } from "@legacygpu/shared/clock";
+import { fail } from "@legacygpu/shared/errors";
 import type { Home } from "@legacygpu/shared/home";
 import { Lifecycle } from "@legacygpu/shared/lifecycle";
 import type { Logger } from "@legacygpu/shared/log";
+import { Authenticator } from "./auth/authenticator.ts";
 import type { CredentialKind } from "./auth/credential.ts";
+import { Gatekeeper } from "./auth/gatekeeper.ts";
 import { KeyRing } from "./auth/key-ring.ts";
 import { Balancer } from "./balancers/balancer.ts";
 import { errorResponse, toRoute } from "./http/endpoint.ts";
@@ -155,10 +158,27 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
   });
   const admission = new Admission(options.queueLimits);
   const tasks: TaskService = new TaskService({ clock, log, store, scheduler, admission, notifier: webhooks });
+  const none = {
+    authenticate: (): never => {
+      throw fail("auth_invalid");
+    },
+  };
+  const gatekeeper = new Gatekeeper({
+    authenticator: new Authenticator({ keys, identities: none, tokens: none }),
+    limits: {
+      checkAddress() {},
+      authenticationFailed() {},
+      openSocket() {},
+      enterUnknown: () => ({ leave() {} }),
+      enter: () => ({ leave() {} }),
+    },
+    audit: { record() {} },
+  });
   const hub = new Hub({
     clock,
     log,
     keys,
+    gatekeeper,
     registry,
     scheduler,
     counters,
@@ -197,7 +217,7 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     host,
     port,
     tls: { keyFile: certificates.keyFile, certFile: certificates.certFile },
-    routes: endpoints.map((endpoint) => toRoute(endpoint, keys)),
+    routes: endpoints.map((endpoint) => toRoute(endpoint, gatekeeper)),
     sockets: [hub.route],
     errorResponse: errorResponse(log),
     requestTimeoutMs: REQUEST_TIMEOUT_MS,

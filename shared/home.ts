@@ -10,6 +10,10 @@ export interface Home {
   readonly certs: string;
   /** Gateway: hashes of all keys. */
   readonly keysFile: string;
+  /** Gateway: private keys that sign access tokens. */
+  readonly signingKeysFile: string;
+  /** Gateway: who did what. */
+  readonly audit: string;
   /** Gateway: catalogue and blobs. */
   readonly models: string;
   /** Gateway: tasks. */
@@ -31,6 +35,8 @@ export function openHome(env: Readonly<Record<string, string | undefined>>): Hom
     root,
     certs: join(root, "certs"),
     keysFile: join(root, "keys.json"),
+    signingKeysFile: join(root, "signing-keys.json"),
+    audit: join(root, "audit"),
     models: join(root, "models"),
     tasksFile: join(root, "tasks.mdb"),
     uploads: join(root, "uploads"),

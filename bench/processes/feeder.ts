@@ -26,8 +26,10 @@ import { openHome } from "@legacygpu/shared/home";
 import { createLogger } from "@legacygpu/shared/log";
 import type { Digest } from "@legacygpu/shared/manifest";
 import type { Tensor } from "@legacygpu/shared/tensor";
+import { PRINCIPAL } from "../queue/core.ts";
 import { serveCommands } from "./commands.ts";
 import { type Completions, completionRate } from "./completion-rate.ts";
+import { openGate } from "./open-gate.ts";
 
 export interface FeederOrder {
   readonly folder: string;
@@ -112,7 +114,9 @@ async function start({ folder, modelFile, digest }: FeederOrder): Promise<Feeder
     admission: new Admission(LIMITS),
     notifier: { deliveriesFor: () => [], wake: () => {} },
   });
+  const gatekeeper = openGate(keys);
   const hub = new Hub({
+    gatekeeper,
     clock,
     log,
     keys,
@@ -131,7 +135,7 @@ async function start({ folder, modelFile, digest }: FeederOrder): Promise<Feeder
     host: "127.0.0.1",
     port: 0,
     tls: certificates,
-    routes: endpoints.map((endpoint) => toRoute(endpoint, keys)),
+    routes: endpoints.map((endpoint) => toRoute(endpoint, gatekeeper)),
     sockets: [hub.route],
     errorResponse: errorResponse(log),
     requestTimeoutMs: 90_000,
@@ -163,10 +167,11 @@ async function start({ folder, modelFile, digest }: FeederOrder): Promise<Feeder
 function feed({ input, outstanding, measureMs }: FeedOrder): Promise<Completions> {
   const { tasks, model } = running();
   return completionRate(outstanding, measureMs, async () => {
-    const { done } = tasks.infer(
-      { keyId: "bench", scopes: new Set() },
-      { model, input: { kind: "tensors", tensors: [input] }, priority: "NORMAL" },
-    );
+    const { done } = tasks.infer(PRINCIPAL, {
+      model,
+      input: { kind: "tensors", tensors: [input] },
+      priority: "NORMAL",
+    });
     await done;
   });
 }

@@ -14,7 +14,7 @@ export function storedTask(id: TaskId, nowMs: number): TaskRecord {
   const input = inputFor(id);
   const order = {
     id,
-    ownerKeyId: "bench",
+    tenant: "bench",
     model: { name: "m", version: "1", file: DIGEST, fileBytes: 1, manifest: DIGEST },
     outputs: undefined,
     priority: "NORMAL",

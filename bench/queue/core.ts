@@ -1,5 +1,6 @@
 /** The gateway between HTTP and the links: store, scheduler, registry and task service, put together as `gateway/main.ts` does. */
 
+import type { Principal } from "@legacygpu/gateway/auth/principal";
 import { Balancer } from "@legacygpu/gateway/balancers/balancer";
 import { Counters } from "@legacygpu/gateway/metrics";
 import type { Model } from "@legacygpu/gateway/models/catalogue";
@@ -15,7 +16,13 @@ import { createLogger } from "@legacygpu/shared/log";
 import { STORE_LIMITS } from "../processes/store-limits.ts";
 import { PAYLOAD_BYTES } from "./costs.ts";
 
-export const PRINCIPAL = { keyId: "bench", scopes: new Set<never>() };
+export const PRINCIPAL: Principal = {
+  kind: "client",
+  keyId: "bench",
+  tenant: "bench",
+  name: "bench",
+  scopes: new Set(),
+};
 
 const DIGEST = `sha256:${"0".repeat(64)}` as const;
 const LEASE_MS = 15_000;

@@ -119,7 +119,8 @@ export class KeyRing {
   }
 
   #remember(record: KeyRecord): void {
-    const principal: Principal = { keyId: record.id, scopes: new Set<Scope>(record.scopes) };
+    const { id, kind, name, scopes } = record;
+    const principal: Principal = { kind, keyId: id, tenant: id, name, scopes: new Set<Scope>(scopes) };
     this.#keys.set(record.id, { record, hash: Buffer.from(record.sha256, "hex"), principal });
   }
 
@@ -144,5 +145,13 @@ function toJson({ id, kind, name, scopes, createdAtMs, revokedAtMs }: KeyRecord)
     scopes,
     created_at: new Date(createdAtMs).toISOString(),
     revoked_at: revokedAtMs === null ? null : new Date(revokedAtMs).toISOString(),
+    tenant: id,
+    expires_at: null,
+    last_used_at: null,
+    networks: null,
+    models: null,
+    sites: null,
+    replaces: null,
+    source: "issued",
   };
 }

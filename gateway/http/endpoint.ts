@@ -8,8 +8,7 @@ import { toProblem } from "@legacygpu/shared/api/problem";
 import { asLegacyGpuError, fail, type LegacyGpuError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
 import type { z } from "zod";
-import { authenticate } from "../auth/authenticate.ts";
-import type { KeyRing } from "../auth/key-ring.ts";
+import type { Admitted, Gatekeeper } from "../auth/gatekeeper.ts";
 import type { Principal } from "../auth/principal.ts";
 import type { BodyPolicy, Request, Response, Route } from "./exchange.ts";
 
@@ -22,19 +21,32 @@ export interface Endpoint {
   readonly handle: (request: Request, principal: Principal) => Promise<Response> | Response;
 }
 
-const NOBODY: Principal = { keyId: "", scopes: new Set() };
-
 /** Before a client tries again what was refused for lack of room, when the error does not say. */
 const RETRY_AFTER_SECONDS = 2;
 
-export function toRoute({ method, pattern, scope, body, handle }: Endpoint, keys: KeyRing): Route<Principal> {
+export function toRoute(
+  { method, pattern, scope, body, handle }: Endpoint,
+  gatekeeper: Gatekeeper,
+): Route<Admitted> {
   return {
     method,
     pattern,
     body: body ?? { kind: "none" },
-    guard: (head) => (scope === undefined ? NOBODY : authenticate(keys, head, scope)),
-    handle,
+    guard: (head) => gatekeeper.admit(head, scope),
+    handle: (request, { principal, visit }) => {
+      const answer = handle(request, principal);
+      if (visit.headers === undefined) return answer;
+      const { headers } = visit;
+      return answer instanceof Promise
+        ? answer.then((late) => withHeaders(late, headers))
+        : withHeaders(answer, headers);
+    },
+    finished: ({ visit }, receivedBytes) => visit.leave(receivedBytes),
   };
+}
+
+function withHeaders(response: Response, more: Readonly<Record<string, string>>): Response {
+  return { ...response, headers: { ...response.headers, ...more } };
 }
 
 const JSON_TYPE = { "content-type": "application/json" };

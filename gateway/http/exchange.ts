@@ -76,16 +76,19 @@ export interface Route<Context = unknown> {
   readonly pattern: string;
   readonly body: BodyPolicy;
   /**
-   * Runs on the head, before a byte of the body is read: who is calling, and may they? Its answer is handed to `handle`.
-   * A thrown error ends the request there.
+   * Runs on the head, before a byte of the body is read: who is calling, and may they? Its answer is handed to `handle`. A thrown
+   * error or a rejection ends the request there; until a promise has settled the body stays unread.
    */
-  readonly guard: (head: RequestHead) => Context;
+  readonly guard: (head: RequestHead) => Promise<Context> | Context;
   readonly handle: (request: Request, context: Context) => Promise<Response> | Response;
+  /** Once for each request that the guard let in, when all is over: answered, refused or hung up. */
+  readonly finished?: (context: Context, receivedBytes: number) => void;
 }
 
 /** A {@link Route} whose context concerns nobody but itself: what a table of routes holds. */
-export interface AnyRoute extends Omit<Route, "handle"> {
+export interface AnyRoute extends Omit<Route, "handle" | "finished"> {
   readonly handle: (request: Request, context: never) => Promise<Response> | Response;
+  readonly finished?: (context: never, receivedBytes: number) => void;
 }
 
 /** One WebSocket, from open to close. */

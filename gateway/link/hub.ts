@@ -15,7 +15,7 @@ import {
   PROTOCOL_VERSION,
   SUBPROTOCOL,
 } from "@legacygpu/shared/protocol/version";
-import { authenticate } from "../auth/authenticate.ts";
+import type { Gatekeeper } from "../auth/gatekeeper.ts";
 import type { KeyRing } from "../auth/key-ring.ts";
 import type { Principal } from "../auth/principal.ts";
 import type { Socket, SocketRoute } from "../http/exchange.ts";
@@ -37,6 +37,7 @@ export interface HubOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly keys: KeyRing;
+  readonly gatekeeper: Gatekeeper;
   readonly registry: Registry;
   readonly scheduler: Scheduler;
   readonly counters: Counters;
@@ -66,7 +67,7 @@ export class Hub implements SessionEvents {
       pattern: AGENT_PATH,
       subprotocol: SUBPROTOCOL,
       maxFrameBytes: MAX_FRAME_BYTES,
-      guard: (head) => authenticate(this.#options.keys, head, "worker"),
+      guard: (head) => this.#options.gatekeeper.admitWorker(head),
       open: (socket, principal) => this.#open(socket, principal),
     };
   }

@@ -46,7 +46,7 @@ export interface Trouble {
 
 export interface EntryFacts {
   readonly id: TaskId;
-  readonly ownerKeyId: string;
+  readonly tenant: string;
   readonly classIndex: number;
   readonly group: string;
   readonly inputBytes: number;
@@ -80,7 +80,7 @@ export class Entry extends QueueItem {
   parkingSlot = -1;
 
   constructor(facts: EntryFacts, task: TaskRecord | undefined, isStored: boolean) {
-    super(facts.classIndex, facts.ownerKeyId, facts.group);
+    super(facts.classIndex, facts.tenant, facts.group);
     this.id = facts.id;
     this.inputBytes = facts.inputBytes;
     this.deadlineAtMs = facts.deadlineAtMs;
@@ -103,7 +103,7 @@ export class Entry extends QueueItem {
 export function factsOf(task: TaskRecord, group: string): EntryFacts {
   return {
     id: task.id,
-    ownerKeyId: task.ownerKeyId,
+    tenant: task.tenant,
     classIndex: PRIORITIES.indexOf(task.priority),
     group,
     inputBytes: task.inputBytes,

@@ -82,7 +82,7 @@ export class Records {
     const { model, placement } = requirementsOf(group);
     const order = {
       id,
-      ownerKeyId: owner,
+      tenant: owner,
       model: { ...model, file: NO_DIGEST, fileBytes: 0, manifest: NO_DIGEST },
       outputs: undefined,
       priority: PRIORITIES[classIndex] ?? "NORMAL",

@@ -61,7 +61,7 @@ export function decodeFormat1(place: Place, value: Uint8Array, { input, output }
   const stored = parseContents(place, contents.subarray(TAG_BYTES), recordSchema);
   return {
     id: place.key as TaskId,
-    ownerKeyId: stored.ownerKeyId,
+    tenant: stored.ownerKeyId,
     model: stored.model,
     outputs: stored.outputs,
     priority: stored.priority,

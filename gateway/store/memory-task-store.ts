@@ -132,7 +132,7 @@ export class MemoryTaskStore implements TaskStore {
       const last = record.attempts.at(-1);
       yield {
         id,
-        ownerKeyId: record.ownerKeyId,
+        tenant: record.tenant,
         classIndex: PRIORITIES.indexOf(record.priority),
         group: groupOf(record),
         inputBytes: record.inputBytes,

@@ -23,7 +23,7 @@ export function* pendingTasks(tables: TaskTables): Generator<PendingTask> {
       const { lastToken, heldBy } = holders.get(key) ?? NOT_HELD;
       yield {
         id: header.id,
-        ownerKeyId: owner,
+        tenant: owner,
         classIndex: header.classIndex,
         group,
         inputBytes: header.inputBytes,

@@ -56,7 +56,7 @@ function refitUnfinished(tables: TaskTables, writes: Write[], id: TaskId, losses
   const lost = !inputs.has(id) ? "input" : losses.withoutAttempts.has(id) ? "attempts" : undefined;
   const task = tables.unfinishedRecord(id);
   if (task === undefined) return;
-  writes.push({ table: owners, key: ownerKey(task.ownerKeyId, id), value: NOTHING });
+  writes.push({ table: owners, key: ownerKey(task.tenant, id), value: NOTHING });
   if (lost === undefined) return;
   const what = `What was stored of this task (${lost}) is damaged and has been set aside.`;
   task.error = toWireError(fail("store_corrupt", what));

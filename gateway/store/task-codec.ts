@@ -35,7 +35,7 @@ const encodedModels = new WeakMap<ModelRef, Uint8Array>();
 export function encodeRecord(place: Place, task: TaskRecord, parts: StoredParts): Buffer {
   const isEnded = isFinal(task.state);
   writer.begin(FIXED_BYTES);
-  const ownerBytes = writer.plain(task.ownerKeyId);
+  const ownerBytes = writer.plain(task.tenant);
   const groupBytes = isEnded ? 0 : writer.plain(groupOf(task));
   writer.array(BODY_FIELDS);
   writeOrder(task);
@@ -60,7 +60,7 @@ export function decodeRecord(place: Place, value: Uint8Array): TaskRecord {
   const body = parseContents(place, value.subarray(header.bodyStart), bodySchema);
   return {
     id: header.id,
-    ownerKeyId: owner,
+    tenant: owner,
     model: body.model,
     outputs: body.outputs ?? undefined,
     priority,

@@ -4,8 +4,8 @@ import type { TaskRecord } from "../tasks/record.ts";
 import type { TaskQuery } from "./task-store.ts";
 
 export function matches(task: TaskRecord, query: Omit<TaskQuery, "limit" | "before">): boolean {
-  const { ownerKeyId, state, model, site, tag, batchId, isDeadLetter } = query;
-  if (ownerKeyId !== undefined && task.ownerKeyId !== ownerKeyId) return false;
+  const { tenant, state, model, site, tag, batchId, isDeadLetter } = query;
+  if (tenant !== undefined && task.tenant !== tenant) return false;
   if (state !== undefined && task.state !== state) return false;
   if (model !== undefined && task.model.name !== model) return false;
   if (site !== undefined && !task.attempts.some((attempt) => attempt.site === site)) return false;

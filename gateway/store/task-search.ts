@@ -56,10 +56,10 @@ export class TaskSearch {
     }
   }
 
-  #chunk({ ownerKeyId, isDeadLetter, state }: TaskQuery, before: string | undefined): Chunk {
+  #chunk({ tenant, isDeadLetter, state }: TaskQuery, before: string | undefined): Chunk {
     const range: KeyRange = { before, order: "falling", limit: CHUNK };
     if (isDeadLetter) return byId(this.#tables.dead.keys(range));
-    if (ownerKeyId !== undefined) return byId(this.#idsOf(ownerKeyId, before));
+    if (tenant !== undefined) return byId(this.#idsOf(tenant, before));
     if (state !== undefined) return one(partOf(state), this.#tables[partOf(state)].entries(range));
     return both(this.#tables.unfinished.entries(range), this.#tables.tasks.entries(range));
   }

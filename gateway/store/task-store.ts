@@ -43,7 +43,7 @@ export interface DocumentRange {
 /** An unfinished task as its place in the queue needs it: a million of them must fit into the memory. */
 export interface PendingTask {
   readonly id: TaskId;
-  readonly ownerKeyId: string;
+  readonly tenant: string;
   /** Index into PRIORITIES. */
   readonly classIndex: number;
   readonly group: string;
@@ -57,7 +57,7 @@ export interface PendingTask {
 
 export interface TaskQuery {
   /** Absent: of every owner. */
-  readonly ownerKeyId?: string | undefined;
+  readonly tenant?: string | undefined;
   /**
    * PENDING finds every task that is stored as unfinished, unless `live` says otherwise. A final state finds only tasks that are stored as
    * ended, PENDING and RUNNING only the others.

@@ -65,7 +65,7 @@ export class TaskTables {
     const { inputs } = this;
     this.#putUnfinished(writes, task);
     writes.push({ table: inputs, key: id, value: encodeInput(place(inputs, id), input) });
-    writes.push({ table: this.owners, key: ownerKey(task.ownerKeyId, id), value: NOTHING });
+    writes.push({ table: this.owners, key: ownerKey(task.tenant, id), value: NOTHING });
   }
 
   savedAttempts(writes: Write[], task: TaskRecord): void {
@@ -87,7 +87,7 @@ export class TaskTables {
     if (input !== undefined)
       writes.push({ table: kept, key: id, value: movePayload(place(inputs, id), input, place(kept, id)) });
     if (task.isDeadLetter) writes.push({ table: this.dead, key: id, value: NOTHING });
-    const owned = ownerKey(task.ownerKeyId, id);
+    const owned = ownerKey(task.tenant, id);
     if (this.owners.isHeld(owned)) writes.push({ table: this.owners, key: owned, value: NOTHING });
     if (output === undefined) return;
     writes.push({ table: outputs, key: id, value: encodeOutput(place(outputs, id), output) });
@@ -96,10 +96,10 @@ export class TaskTables {
   }
 
   /** The end is written: what a relaxed insert may still hold counts no more. */
-  letGo({ id, ownerKeyId }: TaskRecord): void {
+  letGo({ id, tenant }: TaskRecord): void {
     this.unfinished.letGo(id);
     this.inputs.letGo(id);
-    this.owners.letGo(ownerKey(ownerKeyId, id));
+    this.owners.letGo(ownerKey(tenant, id));
   }
 
   /** A task that has ended begins again. @throws `task_not_retryable`, `store_corrupt` */

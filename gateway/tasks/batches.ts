@@ -27,7 +27,7 @@ const MAX_COUNTED = 256;
 
 const batchSchema = z.object({
   id: z.string(),
-  ownerKeyId: z.string(),
+  tenant: z.string(),
   model: z.string(),
   version: z.string(),
   createdAtMs: z.number(),
@@ -78,7 +78,7 @@ export class Batches {
     const [first] = items;
     const batch: Batch = {
       id: `batch_${this.#ids.next(createdAtMs)}`,
-      ownerKeyId: principal.keyId,
+      tenant: principal.tenant,
       model: first?.submission.model.ref.name ?? options.model,
       version: first?.submission.model.ref.version ?? "",
       createdAtMs,
@@ -109,7 +109,7 @@ export class Batches {
   get(principal: Principal, id: string): Batch {
     const found = this.#documents.get(BATCHES, id);
     const batch = found === undefined ? undefined : batchSchema.parse(found);
-    if (batch !== undefined && (batch.ownerKeyId === principal.keyId || isAdmin(principal))) return batch;
+    if (batch !== undefined && (batch.tenant === principal.tenant || isAdmin(principal))) return batch;
     throw fail("batch_not_found", `There is no batch ${id}.`);
   }
 

@@ -36,8 +36,8 @@ export class Idempotency {
    * @param hash of method, path and body
    * @throws `idempotency_conflict`, `idempotency_in_progress`
    */
-  begin(ownerKeyId: string, key: string, hash: string): IdempotentRequest {
-    const id = `${ownerKeyId}/${key}`;
+  begin(tenant: string, key: string, hash: string): IdempotentRequest {
+    const id = `${tenant}/${key}`;
     if (this.#underWay.has(id)) throw fail("idempotency_in_progress", undefined, { idempotencyKey: key });
     const found = this.#documents.get(COLLECTION, id);
     const known = found === undefined ? undefined : storedSchema.parse(found);

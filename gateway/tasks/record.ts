@@ -71,7 +71,7 @@ export interface EarlierRound {
 export interface TaskOrder {
   readonly id: TaskId;
   /** The key that submitted it; others do not see it. */
-  readonly ownerKeyId: string;
+  readonly tenant: string;
   readonly model: ModelRef;
   readonly outputs: readonly string[] | undefined;
   readonly priority: Priority;
@@ -119,7 +119,7 @@ export interface TaskRecord extends TaskOrder {
 export function newTask(order: TaskOrder, input: TaskInput, deadlineAtMs: number | undefined): TaskRecord {
   return {
     id: order.id,
-    ownerKeyId: order.ownerKeyId,
+    tenant: order.tenant,
     model: order.model,
     outputs: order.outputs,
     priority: order.priority,

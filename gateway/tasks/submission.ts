@@ -40,11 +40,11 @@ const NO_TAGS: readonly string[] = [];
 
 export function orderOf(
   asked: Submission,
-  { id, ownerKeyId, nowMs }: { readonly id: TaskId; readonly ownerKeyId: string; readonly nowMs: number },
+  { id, tenant, nowMs }: { readonly id: TaskId; readonly tenant: string; readonly nowMs: number },
 ): TaskOrder {
   return {
     id,
-    ownerKeyId,
+    tenant,
     model: asked.model.ref,
     outputs: asked.outputs,
     priority: asked.priority,

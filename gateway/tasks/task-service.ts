@@ -48,7 +48,7 @@ export interface Inference {
   cancel(reason: string): void;
 }
 
-export type TaskFilter = Omit<TaskQuery, "ownerKeyId" | "before"> & { readonly cursor?: string | undefined };
+export type TaskFilter = Omit<TaskQuery, "tenant" | "before"> & { readonly cursor?: string | undefined };
 
 export class TaskService {
   readonly #options: TaskServiceOptions;
@@ -80,7 +80,7 @@ export class TaskService {
     const { scheduler, store, admission, log } = this.#options;
     let count = 0;
     for (const pending of store.unfinished()) {
-      admission.restore(pending.ownerKeyId, 1, pending.inputBytes);
+      admission.restore(pending.tenant, 1, pending.inputBytes);
       scheduler.restore(pending);
       count += 1;
     }
@@ -101,11 +101,11 @@ export class TaskService {
     const { scheduler, store, admission } = this.#options;
     const tasks = submissions.map((submission) => this.#create(principal, submission));
     const bytes = tasks.reduce((sum, { inputBytes }) => sum + inputBytes, 0);
-    admission.reserve(principal.keyId, tasks.length, bytes);
+    admission.reserve(principal.tenant, tasks.length, bytes);
     try {
       await store.insert(tasks, documents(tasks));
     } catch (error) {
-      admission.release(principal.keyId, tasks.length, bytes);
+      admission.release(principal.tenant, tasks.length, bytes);
       throw error;
     }
     scheduler.submit(tasks, { isStored: true });
@@ -123,7 +123,7 @@ export class TaskService {
     const { id, requestHash } = submission;
     const known = (await this.#arriving.get(id)?.catch(() => undefined)) ?? (await this.#find(id));
     if (known !== undefined) {
-      if (known.ownerKeyId === principal.keyId && known.requestHash === requestHash)
+      if (known.tenant === principal.tenant && known.requestHash === requestHash)
         return { task: known, isNew: false };
       throw fail("task_exists", `Task ${id} exists and was made from another request.`, { path: "id" });
     }
@@ -142,7 +142,7 @@ export class TaskService {
   infer(principal: Principal, submission: Submission): Inference {
     const { scheduler, admission } = this.#options;
     const task = this.#create(principal, submission);
-    admission.reserve(principal.keyId, 1, task.inputBytes);
+    admission.reserve(principal.tenant, 1, task.inputBytes);
     this.#unstored.add(task.id);
     const done = new Promise<TaskRecord>((resolve, reject) => {
       const stop = this.watch.watch(task.id, (ended) => {
@@ -158,7 +158,7 @@ export class TaskService {
   /** @throws `task_not_found`, also for tasks of others. */
   async get(principal: Principal, id: string): Promise<TaskRecord> {
     const task = await this.#find(id as TaskId);
-    if (task !== undefined && (task.ownerKeyId === principal.keyId || isAdmin(principal))) return task;
+    if (task !== undefined && (task.tenant === principal.tenant || isAdmin(principal))) return task;
     throw fail("task_not_found", `There is no task ${id}.`);
   }
 
@@ -173,8 +173,8 @@ export class TaskService {
     filter: TaskFilter,
   ): Promise<{ tasks: TaskRecord[]; nextCursor: string | null }> {
     const { limit, cursor, ...rest } = filter;
-    const ownerKeyId = isAdmin(principal) ? undefined : principal.keyId;
-    const query = { ...rest, ownerKeyId, limit: limit + 1, before: cursor };
+    const tenant = isAdmin(principal) ? undefined : principal.tenant;
+    const query = { ...rest, tenant, limit: limit + 1, before: cursor };
     const found = filter.state === "RUNNING" ? this.#listRunning(query) : await this.#list(query);
     const tasks = found.slice(0, limit);
     return { tasks, nextCursor: found.length > limit ? (tasks.at(-1)?.id ?? null) : null };
@@ -203,7 +203,7 @@ export class TaskService {
         },
       );
     }
-    admission.reserve(task.ownerKeyId, 1, task.inputBytes);
+    admission.reserve(task.tenant, 1, task.inputBytes);
     task.output = undefined;
     beginAnew(task, clock.now());
     const reopening = store.reopen(task).then(() => task);
@@ -211,7 +211,7 @@ export class TaskService {
     try {
       await reopening;
     } catch (error) {
-      admission.release(task.ownerKeyId, 1, task.inputBytes);
+      admission.release(task.tenant, 1, task.inputBytes);
       throw error;
     } finally {
       this.#arriving.delete(task.id);
@@ -271,7 +271,7 @@ export class TaskService {
 
   /** For the scheduler: the task has reached a final state. */
   settled(task: TaskRecord): void {
-    this.#options.admission.release(task.ownerKeyId, 1, task.inputBytes);
+    this.#options.admission.release(task.tenant, 1, task.inputBytes);
     if (this.#unstored.delete(task.id)) {
       this.watch.announce(task);
       return;
@@ -313,11 +313,11 @@ export class TaskService {
     return store.list(query, (id) => scheduler.view.recordOf(id));
   }
 
-  #listRunning({ ownerKeyId, model, site, tag, batchId, limit, before }: TaskQuery): TaskRecord[] {
+  #listRunning({ tenant, model, site, tag, batchId, limit, before }: TaskQuery): TaskRecord[] {
     return this.#options.scheduler.view
       .running()
       .filter((task) => !this.#unstored.has(task.id))
-      .filter((task) => ownerKeyId === undefined || task.ownerKeyId === ownerKeyId)
+      .filter((task) => tenant === undefined || task.tenant === tenant)
       .filter((task) => model === undefined || task.model.name === model)
       .filter((task) => site === undefined || task.attempts.some((attempt) => attempt.site === site))
       .filter((task) => tag === undefined || task.tags.includes(tag))
@@ -332,6 +332,6 @@ export class TaskService {
     const id = submission.id ?? this.#ids.nextTaskId(nowMs);
     const { deadlineMs, input } = submission;
     const deadlineAtMs = deadlineMs === undefined ? undefined : nowMs + deadlineMs;
-    return newTask(orderOf(submission, { id, ownerKeyId: principal.keyId, nowMs }), input, deadlineAtMs);
+    return newTask(orderOf(submission, { id, tenant: principal.tenant, nowMs }), input, deadlineAtMs);
   }
 }

@@ -94,12 +94,12 @@ export class UploadStore {
     const { sizeBytes, sha256 = null } = announced;
     this.#checkSize(sizeBytes);
     const contentType = acceptedType(announced.contentType);
-    this.#checkRoom(principal.keyId, sizeBytes);
+    this.#checkRoom(principal.tenant, sizeBytes);
     const nowMs = this.#parts.clock.now();
     const facts: UploadFacts = {
       version: 1,
       id: `upl_${this.#ids.next(nowMs)}`,
-      owner: principal.keyId,
+      owner: principal.tenant,
       contentType,
       sizeBytes,
       sha256,
@@ -164,7 +164,7 @@ export class UploadStore {
   /** Another key's upload is as good as none. */
   #find(principal: Principal, id: string): StoredUpload {
     const upload = this.#uploads.get(id);
-    const isVisible = upload?.facts.owner === principal.keyId || isAdmin(principal);
+    const isVisible = upload?.facts.owner === principal.tenant || isAdmin(principal);
     if (upload !== undefined && isVisible && !this.#isExpired(upload)) return upload;
     throw fail("upload_not_found", `There is no upload ${id}.`, { upload: id });
   }

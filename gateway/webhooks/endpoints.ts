@@ -75,7 +75,8 @@ export class Endpoints {
   /** @throws `webhook_not_found` when there is none that the caller may see. */
   find(principal: Principal, id: string): Endpoint {
     const endpoint = this.#byId.get(id);
-    if (endpoint !== undefined && (endpoint.owner === principal.keyId || isAdmin(principal))) return endpoint;
+    if (endpoint !== undefined && (endpoint.owner === principal.tenant || isAdmin(principal)))
+      return endpoint;
     throw notFound(id);
   }
 
@@ -85,7 +86,7 @@ export class Endpoints {
     { limit, cursor }: { limit: number; cursor?: string | undefined },
   ): EndpointPage {
     const found: Endpoint[] = [];
-    const ids = isAdmin(principal) ? this.#byId.keys() : (this.#idsByOwner.get(principal.keyId) ?? []);
+    const ids = isAdmin(principal) ? this.#byId.keys() : (this.#idsByOwner.get(principal.tenant) ?? []);
     for (const id of ids) {
       const endpoint = this.#byId.get(id);
       if (endpoint === undefined || (cursor !== undefined && id <= cursor)) continue;
@@ -98,14 +99,14 @@ export class Endpoints {
   /**
    * @throws `webhook_address_refused`, `request_invalid` when the owner has as many as may be, `store_full`, `store_failed`
    */
-  async register(principal: Pick<Principal, "keyId">, given: NewEndpoint): Promise<Endpoint> {
+  async register(principal: Pick<Principal, "tenant">, given: NewEndpoint): Promise<Endpoint> {
     const { clock, guard, documents } = this.#options;
     const target = await within(clock, RESOLVE_TIMEOUT_MS, (signal) => guard.check(given.url, signal)).catch(
       (error) => {
         throw asRefusal(error, given.url);
       },
     );
-    const endpoint = this.#create(principal.keyId, target.url.href, given);
+    const endpoint = this.#create(principal.tenant, target.url.href, given);
     try {
       await documents.put([toDocument(endpoint)]);
     } catch (error) {
@@ -119,11 +120,11 @@ export class Endpoints {
    * The endpoint that a task means: the caller's own one, or the latest of the caller's with this URL, registered when there is none.
    * @throws `webhook_not_found`, and what `register` throws
    */
-  async resolve(principal: Pick<Principal, "keyId">, given: GivenWebhook): Promise<TaskWebhook> {
+  async resolve(principal: Pick<Principal, "tenant">, given: GivenWebhook): Promise<TaskWebhook> {
     const endpoint =
       "endpoint" in given
-        ? this.#own(principal.keyId, given.endpoint)
-        : (this.#latestWithUrl(principal.keyId, given.url) ??
+        ? this.#own(principal.tenant, given.endpoint)
+        : (this.#latestWithUrl(principal.tenant, given.url) ??
           (await this.#registerOnce(principal, given.url)));
     return { endpointId: endpoint.id, events: [...new Set(given.events ?? endpoint.events)] };
   }
@@ -171,8 +172,8 @@ export class Endpoints {
     return ids.map((id) => this.#byId.get(id)).find((endpoint) => endpoint?.url === wanted);
   }
 
-  #registerOnce(principal: Pick<Principal, "keyId">, url: string): Promise<Endpoint> {
-    const key = registrationKey(principal.keyId, normalUrl(url));
+  #registerOnce(principal: Pick<Principal, "tenant">, url: string): Promise<Endpoint> {
+    const key = registrationKey(principal.tenant, normalUrl(url));
     const known = this.#registering.get(key);
     if (known !== undefined) return known;
     const registration = this.register(principal, { url }).finally(() => this.#registering.delete(key));

@@ -65,13 +65,13 @@ export class Webhooks {
    * What a new task keeps about its webhook: the caller's endpoint, or the one for this URL, registered when there is none.
    * @throws `webhook_not_found`, `webhook_address_refused`, `request_invalid` at the limit of endpoints, `store_full`, `store_failed`
    */
-  resolve(principal: Pick<Principal, "keyId">, given: GivenWebhook): Promise<TaskWebhook> {
+  resolve(principal: Pick<Principal, "tenant">, given: GivenWebhook): Promise<TaskWebhook> {
     return this.#endpoints.resolve(principal, given);
   }
 
   /** What is to be stored together with the change of the task, before `wake`. Empty when nobody wants to hear of it. */
   deliveriesFor(
-    task: Pick<TaskRecord, "id" | "ownerKeyId" | "webhook" | "state">,
+    task: Pick<TaskRecord, "id" | "tenant" | "webhook" | "state">,
     event: WebhookEvent,
   ): Document[] {
     const { webhook } = task;
@@ -81,7 +81,7 @@ export class Webhooks {
       {
         id: this.#newId(nowMs),
         endpointId: webhook.endpointId,
-        owner: task.ownerKeyId,
+        owner: task.tenant,
         event: `task.${event}`,
         task: { id: task.id, state: task.state },
       },
@@ -154,7 +154,7 @@ export class Webhooks {
   delivery(principal: Principal, id: string): Delivery {
     const delivery = this.#deliveries.get(id);
     const isKnown = delivery !== undefined && this.#endpoints.get(delivery.endpointId) !== undefined;
-    if (isKnown && (delivery.owner === principal.keyId || isAdmin(principal))) return delivery;
+    if (isKnown && (delivery.owner === principal.tenant || isAdmin(principal))) return delivery;
     throw fail("delivery_not_found", `There is no webhook delivery '${id}'.`, { delivery: id });
   }
 

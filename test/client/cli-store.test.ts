@@ -22,7 +22,7 @@ beforeEach(async () => {
   home = await mkdtemp(join(tmpdir(), "legacygpu-store-"));
   path = join(home, "tasks.mdb");
   const rig = new SchedulerRig();
-  tasks = ["first", "second", "third"].map((ownerKeyId) => rig.task({ ownerKeyId }));
+  tasks = ["first", "second", "third"].map((tenant) => rig.task({ tenant }));
   const store = await open();
   for (const task of tasks) await store.insert([task]);
   await store.close();

@@ -10,7 +10,7 @@ const OLD_TOKEN = 500;
 function pendingOf(task: TaskRecord, heldBy?: string): RestoredTask {
   return {
     id: task.id,
-    ownerKeyId: task.ownerKeyId,
+    tenant: task.tenant,
     classIndex: 2,
     group: groupOf(task),
     inputBytes: task.inputBytes,

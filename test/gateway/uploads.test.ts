@@ -11,14 +11,15 @@ import fc from "fast-check";
 import type { Principal } from "../../gateway/auth/principal.ts";
 import { UploadStore, type UploadStoreOptions } from "../../gateway/uploads/upload-store.ts";
 import { ManualClock } from "../support/manual-clock.ts";
+import { principal } from "../support/principals.ts";
 import { until } from "../support/until.ts";
 
 const HOUR_MS = 3_600_000;
 const MIB = 1024 ** 2;
 
-const ada: Principal = { keyId: "ada", scopes: new Set(["submit"]) };
-const bob: Principal = { keyId: "bob", scopes: new Set(["submit"]) };
-const admin: Principal = { keyId: "root", scopes: new Set(["admin"]) };
+const ada: Principal = principal("ada", "submit");
+const bob: Principal = principal("bob", "submit");
+const admin: Principal = principal("root", "admin");
 
 let root: string;
 let folder: string;

@@ -12,6 +12,7 @@ import {
   webhookWithSecretSchema,
 } from "@legacygpu/shared/api/webhooks";
 import { createLogger } from "@legacygpu/shared/log";
+import { openGate } from "../../bench/processes/open-gate.ts";
 import { verifyWebhook } from "../../client/verify-webhook.ts";
 import { KeyRing } from "../../gateway/auth/key-ring.ts";
 import { errorResponse, toRoute } from "../../gateway/http/endpoint.ts";
@@ -42,7 +43,7 @@ async function start(t: TestContext): Promise<Api> {
   const server = await listen({
     host: "127.0.0.1",
     port: 0,
-    routes: webhookEndpoints(rig.webhooks).map((endpoint) => toRoute(endpoint, keys)),
+    routes: webhookEndpoints(rig.webhooks).map((endpoint) => toRoute(endpoint, openGate(keys))),
     sockets: [],
     errorResponse: errorResponse(createLogger("test", "silent")),
     requestTimeoutMs: 30_000,

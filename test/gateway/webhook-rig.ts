@@ -19,14 +19,15 @@ import type { Endpoint } from "../../gateway/webhooks/endpoint.ts";
 import { Webhooks, type WebhooksOptions } from "../../gateway/webhooks/webhooks.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { MemoryDocuments } from "../support/memory-documents.ts";
+import { principal } from "../support/principals.ts";
 import { until } from "../support/until.ts";
 
 /** Known to no name server: only the lookup of a test finds it. */
 export const HOST = "receiver.test";
 
-export const OWNER: Principal = { keyId: "key_owner", scopes: new Set(["submit", "read"]) };
-export const STRANGER: Principal = { keyId: "key_stranger", scopes: new Set(["submit", "read"]) };
-export const ADMIN: Principal = { keyId: "key_admin", scopes: new Set(["admin"]) };
+export const OWNER: Principal = principal("key_owner", "submit", "read");
+export const STRANGER: Principal = principal("key_stranger", "submit", "read");
+export const ADMIN: Principal = principal("key_admin", "admin");
 
 export interface Received {
   readonly path: string;
@@ -204,7 +205,7 @@ export class WebhookRig {
   task(webhook: TaskWebhook | undefined, state: TaskState = "COMPLETED") {
     this.#taskCount += 1;
     const id = `task_${this.#taskCount}` as TaskRecord["id"];
-    return { id, ownerKeyId: OWNER.keyId, webhook, state };
+    return { id, tenant: OWNER.keyId, webhook, state };
   }
 
   delivery(id: string) {

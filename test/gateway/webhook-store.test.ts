@@ -48,7 +48,7 @@ test("what waits on disk is sent by the next start, when its time has come", asy
   const { webhooks, documents } = await restart();
   const webhook = await webhooks.resolve(OWNER, { url: receiver.url });
   receiver.script.push(answer(500));
-  const task = { id: "task_1" as TaskId, ownerKeyId: OWNER.keyId, webhook, state: "COMPLETED" as const };
+  const task = { id: "task_1" as TaskId, tenant: OWNER.keyId, webhook, state: "COMPLETED" as const };
   const stored = webhooks.deliveriesFor(task, "completed");
   await documents.put(stored);
   webhooks.wake();

@@ -24,14 +24,14 @@ export async function writeFormat1(
     { table: meta, key: "starts", value: Buffer.from(String(starts)) },
   ];
   for (const task of tasks) {
-    const { id, ownerKeyId, input, output, state, completedAtMs = 0 } = task;
+    const { id, tenant, input, output, state, completedAtMs = 0 } = task;
     writes.push({ table: records, key: id, value: seal(`tasks/${id}`, fieldsOf(task), tagOf(task)) });
-    writes.push({ table: owners, key: `${ownerKeyId}\0${id}`, value: Buffer.from([0]) });
+    writes.push({ table: owners, key: `${tenant}\0${id}`, value: Buffer.from([0]) });
     if (input !== undefined) writes.push({ table: inputs, key: id, value: seal(`inputs/${id}`, input) });
     if (output !== undefined) writes.push({ table: outputs, key: id, value: seal(`outputs/${id}`, output) });
     if (isFinal(state)) {
       const key = `${String(completedAtMs).padStart(16, "0")}\0${id}`;
-      writes.push({ table: finished, key, value: Buffer.from(ownerKeyId) });
+      writes.push({ table: finished, key, value: Buffer.from(tenant) });
     }
   }
   await environment.commit(writes);
@@ -39,14 +39,14 @@ export async function writeFormat1(
 }
 
 function fieldsOf(task: TaskRecord): unknown {
-  const { id, ownerKeyId, model, outputs, priority, metadata, createdAtMs, deadlineAtMs, maxAttempts } = task;
+  const { id, tenant, model, outputs, priority, metadata, createdAtMs, deadlineAtMs, maxAttempts } = task;
   const { state, startedAtMs, completedAtMs, error, timings } = task;
   const attempts = task.attempts.map(({ acceptedAtMs, ...rest }) => ({
     ...rest,
     wasAccepted: acceptedAtMs !== undefined,
   }));
   return {
-    ...{ id, ownerKeyId, model, outputs, priority, metadata, createdAtMs, deadlineAtMs, maxAttempts },
+    ...{ id, tenant, model, outputs, priority, metadata, createdAtMs, deadlineAtMs, maxAttempts },
     ...{ state, attempts, startedAtMs, completedAtMs, error, timings },
   };
 }

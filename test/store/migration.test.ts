@@ -29,7 +29,7 @@ afterEach(() => rig.close());
 function oldTasks(count: number): TaskRecord[] {
   return Array.from({ length: count }, (_, i) => {
     const task = sampleTask({
-      ownerKeyId: i % 2 === 0 ? "alice" : "bob",
+      tenant: i % 2 === 0 ? "alice" : "bob",
       deadlineAtMs: i % 5 === 0 ? i : undefined,
     });
     if (i % 3 === 1) return endTask(task, "COMPLETED", ORIGIN_MS + i);
@@ -63,8 +63,8 @@ test("a store of format 1 is brought to ours with everything in it", async () =>
     if (task.state === "PENDING") assert.deepEqual(store.load(task.id), task);
     else assert.deepEqual(await store.get(task.id), task);
   }
-  const listed = await store.list({ ownerKeyId: "bob", limit: 99 }, nothingLive);
-  const bobs = tasks.filter(({ ownerKeyId }) => ownerKeyId === "bob");
+  const listed = await store.list({ tenant: "bob", limit: 99 }, nothingLive);
+  const bobs = tasks.filter(({ tenant }) => tenant === "bob");
   assert.deepEqual(
     listed.map(({ id }) => id).reverse(),
     bobs.map(({ id }) => id),

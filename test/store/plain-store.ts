@@ -101,11 +101,11 @@ export class PlainStore {
   }
 
   find(query: TaskQuery, live: Live): TaskRecord[] {
-    const { ownerKeyId, state, model, site, tag, batchId, isDeadLetter, before, limit } = query;
+    const { tenant, state, model, site, tag, batchId, isDeadLetter, before, limit } = query;
     return this.#tasks
       .filter(({ isUnfinished }) => state === undefined || isUnfinished !== isFinal(state))
       .map(({ record }) => live(record.id) ?? withoutData(record))
-      .filter((task) => ownerKeyId === undefined || task.ownerKeyId === ownerKeyId)
+      .filter((task) => tenant === undefined || task.tenant === tenant)
       .filter((task) => state === undefined || task.state === state)
       .filter((task) => model === undefined || task.model.name === model)
       .filter((task) => site === undefined || task.attempts.some((attempt) => attempt.site === site))
@@ -124,7 +124,7 @@ export class PlainStore {
         const last = record.attempts.at(-1);
         return {
           id: record.id,
-          ownerKeyId: record.ownerKeyId,
+          tenant: record.tenant,
           classIndex: PRIORITIES.indexOf(record.priority),
           group: groupOf(record),
           inputBytes: record.inputBytes,

@@ -72,7 +72,7 @@ test("a task whose input is damaged ends, the others wait on; input and store ar
   assert.equal(store.hasInput(hurt.id), false);
   assert.deepEqual(store.load(whole.id), whole);
   assert.deepEqual(
-    (await store.list({ ownerKeyId: "alice", limit: 9 }, nothingLive)).map(({ id }) => id),
+    (await store.list({ tenant: "alice", limit: 9 }, nothingLive)).map(({ id }) => id),
     [whole.id, hurt.id],
   );
 });

@@ -37,7 +37,7 @@ export function retentionContract(withSubject: WithSubject): void {
       await sweep();
       assert.deepEqual(idsOf(await all(store)), idsOf([waiting, young]));
       assert.deepEqual(
-        idsOf(await store.list({ limit: 9, ownerKeyId: "alice" }, nothingLive)),
+        idsOf(await store.list({ limit: 9, tenant: "alice" }, nothingLive)),
         idsOf([waiting, young]),
       );
       assert.equal(store.hasInput(old.id), false);

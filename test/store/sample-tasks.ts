@@ -23,7 +23,7 @@ export function sampleTask(given: SampleTask = {}): TaskRecord {
   const id = rest.id ?? ids.nextTaskId(ORIGIN_MS);
   const order: TaskOrder = {
     id,
-    ownerKeyId: "alice",
+    tenant: "alice",
     model: { name: modelName, version: "1.0.0", file: DIGEST, fileBytes: 10, manifest: DIGEST },
     outputs: undefined,
     priority: "NORMAL",

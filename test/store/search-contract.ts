@@ -17,9 +17,9 @@ export function searchContract(withSubject: WithSubject): void {
     assert.deepEqual(await page({ limit: 3 }), ids.slice(0, 3));
     assert.deepEqual(await page({ before: ids[2] }), ids.slice(3));
     assert.deepEqual(await page({ before: "" }), []);
-    assert.deepEqual(await page({ before: "", ownerKeyId: "alice" }), []);
+    assert.deepEqual(await page({ before: "", tenant: "alice" }), []);
     assert.deepEqual(await page({ before: ids.at(-1) }), []);
-    assert.deepEqual(await page({ before: "zzz", ownerKeyId: "alice" }), ids);
+    assert.deepEqual(await page({ before: "zzz", tenant: "alice" }), ids);
   });
 
   withSubject("a list of more than anybody reads at once has every task once", async ({ store }) => {
@@ -29,7 +29,7 @@ export function searchContract(withSubject: WithSubject): void {
     await Promise.all(ended.map((task) => store.finish(endTask(task, "CANCELLED"))));
     const ids = idsOf(tasks).reverse();
     assert.deepEqual(idsOf(await store.list({ limit: 9999 }, nothingLive)), ids);
-    assert.deepEqual(idsOf(await store.list({ limit: 9999, ownerKeyId: "alice" }, nothingLive)), ids);
+    assert.deepEqual(idsOf(await store.list({ limit: 9999, tenant: "alice" }, nothingLive)), ids);
     assert.deepEqual(
       idsOf(await store.list({ limit: 9999, state: "CANCELLED" }, nothingLive)),
       idsOf(ended).reverse(),
@@ -49,8 +49,8 @@ export function searchContract(withSubject: WithSubject): void {
       tags: ["night", "süd"],
       batch: { id: "b1", index: 0, reference: undefined },
     });
-    const alicia = sampleTask({ ownerKeyId: "alicia", modelName: "faces", tags: ["day"] });
-    const failed = sampleTask({ ownerKeyId: "alicia", tags: ["night"] });
+    const alicia = sampleTask({ tenant: "alicia", modelName: "faces", tags: ["day"] });
+    const failed = sampleTask({ tenant: "alicia", tags: ["night"] });
     const done = sampleTask({ batch: { id: "b2", index: 1, reference: "x" } });
     await store.insert([tagged, alicia, failed, done]);
     startTask(tagged, { site: "berlin" });
@@ -60,13 +60,13 @@ export function searchContract(withSubject: WithSubject): void {
     await store.finish(endTask(failed, "FAILED"));
     await store.finish(endTask(done, "COMPLETED"));
     const cases: [Partial<TaskQuery>, TaskRecord[]][] = [
-      [{ ownerKeyId: "alice" }, [done, tagged]],
-      [{ ownerKeyId: "alicia" }, [failed, alicia]],
-      [{ ownerKeyId: "ali" }, []],
+      [{ tenant: "alice" }, [done, tagged]],
+      [{ tenant: "alicia" }, [failed, alicia]],
+      [{ tenant: "ali" }, []],
       [{ state: "PENDING" }, [alicia, tagged]],
-      [{ state: "PENDING", ownerKeyId: "alice" }, [tagged]],
+      [{ state: "PENDING", tenant: "alice" }, [tagged]],
       [{ state: "FAILED" }, [failed]],
-      [{ state: "COMPLETED", ownerKeyId: "alicia" }, []],
+      [{ state: "COMPLETED", tenant: "alicia" }, []],
       [{ state: "RUNNING" }, []],
       [{ model: "digits" }, [done, failed, tagged]],
       [{ model: "faces", state: "PENDING" }, [alicia]],
@@ -74,14 +74,14 @@ export function searchContract(withSubject: WithSubject): void {
       [{ tag: "süd" }, [tagged]],
       [{ tag: "noon" }, []],
       [{ site: "berlin" }, [done, tagged]],
-      [{ site: "lab", ownerKeyId: "alicia" }, [failed]],
+      [{ site: "lab", tenant: "alicia" }, [failed]],
       [{ batchId: "b1" }, [tagged]],
       [{ batchId: "b2" }, [done]],
       [{ batchId: "b3" }, []],
       [{ isDeadLetter: true }, [failed]],
-      [{ isDeadLetter: true, ownerKeyId: "alice" }, []],
+      [{ isDeadLetter: true, tenant: "alice" }, []],
       [{ isDeadLetter: true, tag: "night", before: failed.id }, []],
-      [{ ownerKeyId: "alicia", before: failed.id }, [alicia]],
+      [{ tenant: "alicia", before: failed.id }, [alicia]],
     ];
     for (const [query, expected] of cases) {
       const found = await store.list({ limit: 9, ...query }, nothingLive);
@@ -101,7 +101,7 @@ export function searchContract(withSubject: WithSubject): void {
     };
     const found = async (query: Partial<TaskQuery>) => idsOf(await store.list({ limit: 9, ...query }, live));
     assert.deepEqual(await found({ state: "RUNNING" }), [runs.id]);
-    assert.deepEqual(await found({ state: "RUNNING", ownerKeyId: "alice" }), [runs.id]);
+    assert.deepEqual(await found({ state: "RUNNING", tenant: "alice" }), [runs.id]);
     assert.deepEqual(await found({ state: "PENDING" }), [stands.id]);
     assert.deepEqual(await found({ site: "lab" }), [runs.id]);
     asked.clear();

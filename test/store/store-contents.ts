@@ -54,7 +54,7 @@ export async function fillStore(store: LmdbTaskStore, scale: number): Promise<vo
 function variedTask(n: number): TaskRecord {
   return sampleTask({
     ...(n % 4 === 0 ? fullOrder() : {}),
-    ownerKeyId: OWNERS[n % OWNERS.length] ?? "alice",
+    tenant: OWNERS[n % OWNERS.length] ?? "alice",
     deadlineAtMs: n % 3 === 0 ? ORIGIN_MS + n : undefined,
     ...(n % 5 === 0 ? { input: { kind: "image" as const, image: LARGE } } : {}),
   });
@@ -72,8 +72,8 @@ export async function contentsOf(store: LmdbTaskStore): Promise<unknown> {
     found: await Promise.all(ids.map((id) => store.get(id))),
     inputs: ids.map((id) => store.hasInput(id)),
     owned: await Promise.all(
-      OWNERS.map(async (ownerKeyId) =>
-        (await store.list({ ownerKeyId, limit: 99_999 }, nothingLive)).map(({ id }) => id),
+      OWNERS.map(async (tenant) =>
+        (await store.list({ tenant, limit: 99_999 }, nothingLive)).map(({ id }) => id),
       ),
     ),
     dead: (await store.list({ isDeadLetter: true, limit: 99_999 }, nothingLive)).map(({ id }) => id),

@@ -51,7 +51,7 @@ const timings = fc.record({
 
 /** Everything that may be in a record, apart from what is stored beside it. */
 const fields = fc.record({
-  ownerKeyId: fc.string({ minLength: 1 }),
+  tenant: fc.string({ minLength: 1 }),
   outputs: maybe(fc.array(text)),
   priority: fc.constantFrom(...PRIORITIES),
   metadata: fc.dictionary(key, text),

@@ -63,7 +63,7 @@ function unfinishedContract(withSubject: WithSubject): void {
         [
           {
             id: task.id,
-            ownerKeyId: "alice",
+            tenant: "alice",
             classIndex: 0,
             group: groupOf(task),
             inputBytes: 2 ** 40,

@@ -18,7 +18,7 @@ const BATCHES = ["b1", "b2"] as const;
 const NOTES = ["a", "b", "c", "d"] as const;
 
 interface Filter {
-  readonly ownerKeyId: string | undefined;
+  readonly tenant: string | undefined;
   readonly state: TaskState | undefined;
   readonly model: string | undefined;
   readonly tag: string | undefined;
@@ -33,7 +33,7 @@ interface Filter {
 }
 
 interface Asked {
-  readonly ownerKeyId: string;
+  readonly tenant: string;
   readonly modelName: string;
   readonly tag: string | undefined;
   readonly batch: string | undefined;
@@ -54,7 +54,7 @@ const index = fc.nat(12);
 const maybe = <T>(values: readonly T[]): fc.Arbitrary<T | undefined> =>
   fc.oneof({ arbitrary: fc.constant(undefined), weight: 2 }, fc.constantFrom(...values));
 const asked = fc.record({
-  ownerKeyId: fc.constantFrom(...OWNERS),
+  tenant: fc.constantFrom(...OWNERS),
   modelName: fc.constantFrom(...MODELS),
   tag: maybe(TAGS),
   batch: maybe(BATCHES),
@@ -70,7 +70,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ kind: fc.constant<"end">("end"), index, to: fc.constantFrom(...FINAL) }),
   fc.record({
     kind: fc.constant<"list">("list"),
-    ownerKeyId: maybe(OWNERS),
+    tenant: maybe(OWNERS),
     state: maybe(TASK_STATES),
     model: maybe(MODELS),
     tag: maybe(TAGS),
@@ -112,9 +112,9 @@ async function run(subject: Subject, plain: PlainStore, step: Step): Promise<voi
   switch (step.kind) {
     case "insert": {
       const durability = step.isRelaxed ? "relaxed" : "flushed";
-      const tasks = step.tasks.map(({ ownerKeyId, modelName, tag, batch }) =>
+      const tasks = step.tasks.map(({ tenant, modelName, tag, batch }) =>
         sampleTask({
-          ownerKeyId,
+          tenant,
           modelName,
           durability,
           tags: tag === undefined ? [] : [tag],

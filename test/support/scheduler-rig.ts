@@ -65,7 +65,7 @@ export function hello(workerId: string, more: Partial<Hello> = {}): Hello {
 }
 
 type TaskWishes = Partial<
-  Pick<TaskOrder, "priority" | "ownerKeyId" | "maxAttempts" | "backoffMs" | "retryOn" | "placement">
+  Pick<TaskOrder, "priority" | "tenant" | "maxAttempts" | "backoffMs" | "retryOn" | "placement">
 > & { readonly model?: string; readonly deadlineMs?: number };
 
 export class SchedulerRig {
@@ -143,7 +143,7 @@ export class SchedulerRig {
     const createdAtMs = this.clock.now();
     const order: TaskOrder = {
       id: this.#ids.nextTaskId(createdAtMs),
-      ownerKeyId: more.ownerKeyId ?? "key",
+      tenant: more.tenant ?? "key",
       model: {
         name: more.model ?? "m",
         version: "1",

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import type { Scope } from "@legacygpu/shared/api/keys";
 import { systemClock } from "@legacygpu/shared/clock";
 import { createLogger } from "@legacygpu/shared/log";
+import { openGate } from "../../bench/processes/open-gate.ts";
 import { KeyRing } from "../../gateway/auth/key-ring.ts";
 import type { Principal } from "../../gateway/auth/principal.ts";
 import { errorResponse, toRoute } from "../../gateway/http/endpoint.ts";
@@ -81,7 +82,7 @@ export class UploadsRig {
       host: "127.0.0.1",
       port: 0,
       tls: { keyFile, certFile },
-      routes: uploadEndpoints({ uploads }).map((endpoint) => toRoute(endpoint, this.keys)),
+      routes: uploadEndpoints({ uploads }).map((endpoint) => toRoute(endpoint, openGate(this.keys))),
       sockets: [],
       errorResponse: errorResponse(log),
       requestTimeoutMs: 30_000,

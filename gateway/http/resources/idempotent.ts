@@ -33,7 +33,7 @@ export async function idempotently<Made>(
   const given = request.headers.get("idempotency-key");
   if (given === undefined) return { made: await make(() => []), isReplay: false };
   const key = parse({ "Idempotency-Key": given }, keySchema)["Idempotency-Key"];
-  const begun = idempotency.begin(principal.keyId, key, hashOf(request));
+  const begun = idempotency.begin(principal.tenant, key, hashOf(request));
   if (begun.kind === "replay") return { made: await find(begun.madeId), isReplay: true };
   try {
     return { made: await make((madeId) => [begun.document(madeId)]), isReplay: false };

@@ -129,7 +129,7 @@ async function* allEvents(
   const waiting = new Map<string, TaskRecord>();
   let wake = (): void => {};
   const stop = tasks.watch.watchAll((task) => {
-    const isTheirs = task.ownerKeyId === principal.keyId || isAdmin(principal);
+    const isTheirs = task.tenant === principal.tenant || isAdmin(principal);
     if (!isTheirs || waiting.size >= MAX_WAITING_TASKS) return;
     waiting.set(task.id, task);
     wake();
