@@ -8,9 +8,8 @@ import type { Home } from "@legacygpu/shared/home";
 import { Lifecycle } from "@legacygpu/shared/lifecycle";
 import type { Logger } from "@legacygpu/shared/log";
 import { Authenticator } from "./auth/authenticator.ts";
-import type { CredentialKind } from "./auth/credential.ts";
 import { Gatekeeper } from "./auth/gatekeeper.ts";
-import { KeyRing } from "./auth/key-ring.ts";
+import { type KeyKind, KeyRing } from "./auth/key-ring.ts";
 import { Balancer } from "./balancers/balancer.ts";
 import { errorResponse, toRoute } from "./http/endpoint.ts";
 import { agentEndpoints } from "./http/resources/agent.ts";
@@ -88,7 +87,7 @@ export interface Gateway {
   readonly caPem: string;
   /** Only when there was no key at all: the first administrator's, shown this once. */
   readonly firstStart?: { readonly adminKey: string };
-  issueKey(wanted: CreateKey & { readonly kind: CredentialKind }): Promise<{ id: string; key: string }>;
+  issueKey(wanted: CreateKey & { readonly kind: KeyKind }): Promise<{ id: string; key: string }>;
   /** Whether this text is a key that is in force. */
   verifyKey(key: string): boolean;
   close(): Promise<void>;

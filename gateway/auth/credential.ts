@@ -1,5 +1,6 @@
 /**
- * The form of a credential: `lgk_<id>_<secret><checksum>` for clients, `lgw_…` for workers.
+ * The form of a credential: `lgk_<id>_<secret><checksum>` for clients, `lgw_…` for workers, `lgi_…` for the identity of an enrolled
+ * worker, `lgj_…` for joining.
  *
  * The id is public and finds the record; the secret has 190 random bits; the checksum (CRC-32) lets a typing
  * error be told from a wrong key, and lets secret scanners reject look-alikes, without asking a gateway.
@@ -8,15 +9,20 @@
 import { hash, randomInt } from "node:crypto";
 import { crc32 } from "node:zlib";
 
-export type CredentialKind = "client" | "worker";
+export type CredentialKind = "client" | "worker" | "identity" | "join";
 
-const PREFIXES: Readonly<Record<CredentialKind, string>> = { client: "lgk", worker: "lgw" };
+const PREFIXES: Readonly<Record<CredentialKind, string>> = {
+  client: "lgk",
+  worker: "lgw",
+  identity: "lgi",
+  join: "lgj",
+};
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const ID_CHARS = 10;
 const SECRET_CHARS = 32;
 const CHECKSUM_CHARS = 6;
 const FORM = new RegExp(
-  `^(lgk|lgw)_([0-9A-Za-z]{${ID_CHARS}})_([0-9A-Za-z]{${SECRET_CHARS + CHECKSUM_CHARS}})$`,
+  `^(lgk|lgw|lgi|lgj)_([0-9A-Za-z]{${ID_CHARS}})_([0-9A-Za-z]{${SECRET_CHARS + CHECKSUM_CHARS}})$`,
 );
 
 export interface Credential {

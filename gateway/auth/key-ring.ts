@@ -25,6 +25,9 @@ const recordSchema = z.strictObject({
 const fileSchema = z.strictObject({ version: z.literal(1), keys: z.array(recordSchema) });
 type KeyRecord = z.infer<typeof recordSchema>;
 
+/** The credentials that are kept here. */
+export type KeyKind = Extract<CredentialKind, "client" | "worker">;
+
 interface LiveKey {
   readonly record: KeyRecord;
   readonly hash: Buffer;
@@ -64,7 +67,7 @@ export class KeyRing {
     return this.#keys.size === 0;
   }
 
-  async issue(kind: CredentialKind, { name, scopes }: CreateKey): Promise<IssuedKey> {
+  async issue(kind: KeyKind, { name, scopes }: CreateKey): Promise<IssuedKey> {
     const credential = newCredential(kind);
     const record: KeyRecord = {
       id: credential.id,
