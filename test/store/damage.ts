@@ -3,7 +3,7 @@
 import { closeSync, openSync, readSync, statSync, truncateSync, writeSync } from "node:fs";
 import type { Random } from "@legacygpu/shared/clock";
 
-const PAGE_BYTES = 4096;
+export const PAGE_BYTES = 4096;
 /** Headers and pointers of a page, which LMDB trusts most. */
 const STRUCTURE_BYTES = 90;
 /** Of each of the first two pages. */
@@ -30,13 +30,17 @@ export const cutOff: Harm = (path, random) => {
 
 const draw = (random: Random, below: number): number => Math.floor(random() * below);
 
-function flip(path: string, at: number, random: Random): string {
-  const bit = draw(random, 8);
+const flip = (path: string, at: number, random: Random): string =>
+  flipBit(path, Math.floor(at / PAGE_BYTES), at % PAGE_BYTES, draw(random, 8));
+
+/** @param at byte of the page */
+export function flipBit(path: string, page: number, at: number, bit: number): string {
+  const position = page * PAGE_BYTES + at;
   const byte = Buffer.alloc(1);
   const file = openSync(path, "r+");
-  readSync(file, byte, 0, 1, at);
+  readSync(file, byte, 0, 1, position);
   byte[0] = (byte[0] ?? 0) ^ (1 << bit);
-  writeSync(file, byte, 0, 1, at);
+  writeSync(file, byte, 0, 1, position);
   closeSync(file);
-  return `bit ${bit} of byte ${at % PAGE_BYTES} of page ${Math.floor(at / PAGE_BYTES)}`;
+  return `bit ${bit} of byte ${at} of page ${page}`;
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
@@ -7,13 +7,15 @@ import type { LegacyGpuError } from "@legacygpu/shared/errors";
 import { type RepairResult, repairStore } from "../../gateway/store/repair.ts";
 import type { TaskRecord } from "../../gateway/tasks/record.ts";
 import { nothingLive } from "./contract-subject.ts";
-import { flipRandomBit } from "./damage.ts";
+import { flipBit, flipRandomBit, PAGE_BYTES } from "./damage.ts";
 import { assertFails, LmdbRig } from "./lmdb-rig.ts";
 import { endTask, outputFor, sampleTask, startTask, withoutData } from "./sample-tasks.ts";
 import { seededRandom } from "./seeded-random.ts";
 import { contentsOf, fillStore } from "./store-contents.ts";
 
 const ROUNDS = 40;
+/** Of a page: the end of its list of entries. */
+const LOWER_BOUND_BYTE = 20;
 
 let rig: LmdbRig;
 
@@ -150,17 +152,32 @@ test("a file that is none is beyond repair, and stays where it is", async () => 
 });
 
 test(`after ${ROUNDS} flipped bits each repair has lost at most what the bit belonged to`, async () => {
+  const seed = Math.floor(Math.random() * 2 ** 32);
+  const random = seededRandom(seed);
+  await repairEach(
+    Array.from({ length: ROUNDS }, () => (path: string) => `${flipRandomBit(path, random)}; seed ${seed}`),
+  );
+});
+
+test("a page that misstates how many entries it has loses none of them", async () => {
+  await repairEach((pages) =>
+    Array.from({ length: pages }, (_, page) => (path: string) => flipBit(path, page, LOWER_BOUND_BYTE, 3)),
+  );
+});
+
+type Harms = readonly ((path: string) => string)[];
+
+/** Each harm to a sound store by itself: the repair may lose one entry, and says so. */
+async function repairEach(harms: Harms | ((pages: number) => Harms)): Promise<void> {
   await fillStore(await rig.open({ maxFinished: 100_000 }), 6);
   await rig.closeStore();
   const sound = join(rig.folder, "sound.mdb");
   copyFileSync(rig.path, sound);
   const expected = (await contentsOf(await rig.open())) as Contents;
   await rig.closeStore();
-  const seed = Math.floor(Math.random() * 2 ** 32);
-  const random = seededRandom(seed);
-  for (let round = 0; round < ROUNDS; round += 1) {
+  for (const harm of typeof harms === "function" ? harms(statSync(sound).size / PAGE_BYTES) : harms) {
     copyFileSync(sound, rig.path);
-    const where = `${flipRandomBit(rig.path, random)}; seed ${seed}`;
+    const where = harm(rig.path);
     rig.clock.advance(1000);
     const result = await repair().catch((error: LegacyGpuError) => assert.fail(`${where}: ${error.stack}`));
     const found = (await contentsOf(await rig.open())) as Contents;
@@ -169,7 +186,7 @@ test(`after ${ROUNDS} flipped bits each repair has lost at most what the bit bel
     assert.ok(lost <= 1, `${lost} are lost or changed: ${where}`);
     if (lost > 0) assert.ok(existsSync(result.asidePath ?? ""), where);
   }
-});
+}
 
 interface Contents {
   readonly found: readonly TaskRecord[];

@@ -26,7 +26,25 @@ export function* lostEntries(file: PageFile, walk: PageWalk): Generator<PageEntr
 function* entriesOf(file: PageFile, page: Buffer): Generator<PageEntry> {
   const entry = new PageEntry(file);
   entry.page = page;
-  const most = (page.length - PAGE_HEADER_BYTES) / 2;
-  const count = Math.min(page.readUInt16LE(20) / 2, most);
+  const count = countOf(entry);
   for (let i = 0; i < count; i += 1) if (entry.readLeaf(i, "value")) yield entry;
+}
+
+/**
+ * How many entries a page has: what its head says, or more, when only with more the entries fill exactly the room that the head says they
+ * take. A page's first field may be the damaged one, and what lies behind its last entry is old.
+ */
+function countOf(entry: PageEntry): number {
+  const { page } = entry;
+  const roomBytes = page.length - PAGE_HEADER_BYTES;
+  const most = Math.floor(roomBytes / 2);
+  const said = Math.min(Math.floor(page.readUInt16LE(20) / 2), most);
+  const wantedBytes = roomBytes - page.readUInt16LE(22);
+  let bytes = 0;
+  for (let i = 0; i < most && bytes < wantedBytes; i += 1) {
+    if (!entry.readLeaf(i, "value")) break;
+    bytes += entry.nodeBytes;
+    if (bytes === wantedBytes) return Math.max(said, i + 1);
+  }
+  return said;
 }
