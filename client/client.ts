@@ -1,6 +1,13 @@
 /** The gateway's HTTP API as methods. Runs in Node and in a browser. */
 
 import {
+  type AuditPage,
+  type AuditQuery,
+  type AuditVerification,
+  auditPageSchema,
+  auditVerificationSchema,
+} from "@legacygpu/shared/api/audit";
+import {
   balancingSetSchema,
   type ClusterHealth,
   type ClusterMetrics,
@@ -291,6 +298,20 @@ export class LegacyGpuClient {
   revokeKey(id: string, signal?: AbortSignal): Promise<KeyJson | undefined> {
     const answer = z.union([keyJsonSchema, z.unknown().transform(() => undefined)]);
     return this.#transport.request({ method: "DELETE", path: `/keys/${segment(id)}` }, answer, signal);
+  }
+
+  /** Who did what, newest first. */
+  audit(query: AuditQuery = {}, signal?: AbortSignal): Promise<AuditPage> {
+    return this.#transport.request(
+      { method: "GET", path: "/audit", query: { ...query } },
+      auditPageSchema,
+      signal,
+    );
+  }
+
+  /** Reads the whole audit log and checks its chain. */
+  verifyAudit(signal?: AbortSignal): Promise<AuditVerification> {
+    return this.#get("/audit/verification", auditVerificationSchema, signal);
   }
 
   #switchQueue(model: string, verb: "pause" | "resume", signal?: AbortSignal): Promise<ModelQueueJson> {

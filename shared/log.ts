@@ -5,11 +5,12 @@ import pino from "pino";
 export type Logger = pino.Logger;
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
 
-const CREDENTIAL = /\b(lg[kwj]_[0-9A-Za-z]{4})[0-9A-Za-z_]+/g;
+const CREDENTIAL = /\b(lg[kwij]_[0-9A-Za-z]{4})[\w-]+/g;
+const JWT = /\b(eyJ[\w-]{4})[\w-]*\.[\w-]+\.[\w-]*/g;
 
-/** Replaces the secret part of every legacygpu credential in `text`. */
+/** Replaces the secret part of every credential and token in `text`. */
 export function redactCredentials(text: string): string {
-  return text.replace(CREDENTIAL, "$1…");
+  return text.replace(CREDENTIAL, "$1…").replace(JWT, "$1…");
 }
 
 /**

@@ -1,4 +1,4 @@
-/** Who did what, from where, with which outcome: appended, never changed, each entry chained to the one before by its hash. */
+/** Who did what, from where, with which outcome: what the parts of the gateway tell, whoever writes it down. */
 
 import type { AuditEntry } from "@legacygpu/shared/api/audit";
 

@@ -38,13 +38,15 @@ export const auditQuerySchema = z.strictObject({
   /** Only entries before this `seq`. */
   before: z.coerce.number().int().min(1).optional(),
 });
-export type AuditQuery = z.input<typeof auditQuerySchema>;
+export type AuditFilter = z.output<typeof auditQuerySchema>;
+export type AuditQuery = Partial<AuditFilter>;
 
 export const auditPageSchema = z.object({
   entries: z.array(auditEntrySchema),
   /** For `before`; null: these were the last. */
   next: z.int().nullable(),
 });
+export type AuditPage = z.infer<typeof auditPageSchema>;
 
 /** Answer of `GET /audit/verification`. */
 export const auditVerificationSchema = z.object({
