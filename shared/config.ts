@@ -31,6 +31,8 @@ export interface Config {
     readonly heartbeatTimeoutMs: number;
     /** How long the work of a site that is cut off, or of an earlier start of the gateway, is kept for its workers. Default as the timeout. */
     readonly leaseMs: number;
+    /** manual: a worker that has joined takes no tasks before an operator approves it. Default automatic. */
+    readonly workerApproval: "automatic" | "manual";
   };
   readonly worker: {
     /** `wss://HOST:PORT`. */
@@ -50,7 +52,17 @@ export interface Config {
     readonly port: number;
     /** Default 64 MiB. */
     readonly maxBodyBytes: number;
+    /** At which workers and clients reach the gateway, when it is not the address that it listens on. */
+    readonly publicUrl: string | undefined;
+    /** A certificate of the operator's own; absent: one of a private CA, made and renewed by the gateway. */
+    readonly tls: CertificateFiles | undefined;
+    /** No TLS at all; only on loopback. Default false. */
+    readonly plainHttp: boolean;
+    /** Web pages that may call; empty unless `enable_cors`. */
+    readonly corsOrigins: readonly string[];
+    readonly authentication: Authentication;
   };
+  readonly limits: NonNullable<GivenConfig["limits"]>;
   /** How much of finished tasks is kept. */
   readonly storage: {
     /** Default 1 000 000. */
@@ -65,6 +77,16 @@ export interface Config {
   /** Absent: the command decides (servers say "info", what runs in a person's terminal "warn"). */
   readonly log: { readonly level: (typeof LOG_LEVELS)[number] | undefined };
 }
+
+export interface CertificateFiles {
+  readonly certFile: string;
+  readonly keyFile: string;
+  /** What agents and clients are to pin; absent: the CAs that their system knows. */
+  readonly caFile: string | undefined;
+}
+
+/** @see the schema for what each key and issuer may say */
+export type Authentication = NonNullable<NonNullable<GivenConfig["api"]>["authentication"]>;
 
 export interface ConfigSources {
   /** A file that was named must be there; the default one need not. */
@@ -103,6 +125,7 @@ function merge(below: GivenConfig, above: GivenConfig): GivenConfig {
     coordinator: { ...below.coordinator, ...above.coordinator },
     worker: { ...below.worker, ...above.worker },
     api: { ...below.api, ...above.api },
+    limits: { ...below.limits, ...above.limits },
     storage: { ...below.storage, ...above.storage },
     webhooks: { ...below.webhooks, ...above.webhooks },
     log: { ...below.log, ...above.log },
@@ -110,7 +133,15 @@ function merge(below: GivenConfig, above: GivenConfig): GivenConfig {
 }
 
 function compile(given: GivenConfig): Config {
-  const { coordinator = {}, worker = {}, api = {}, storage = {}, webhooks = {}, log = {} } = given;
+  const {
+    coordinator = {},
+    worker = {},
+    api = {},
+    limits = {},
+    storage = {},
+    webhooks = {},
+    log = {},
+  } = given;
   const heartbeatIntervalMs = coordinator.heartbeat_interval ?? 5000;
   const heartbeatTimeoutMs = coordinator.heartbeat_timeout ?? Math.max(15_000, 3 * heartbeatIntervalMs);
   if (heartbeatTimeoutMs <= heartbeatIntervalMs) {
@@ -132,6 +163,7 @@ function compile(given: GivenConfig): Config {
       heartbeatIntervalMs,
       heartbeatTimeoutMs,
       leaseMs: coordinator.lease ?? heartbeatTimeoutMs,
+      workerApproval: coordinator.worker_approval ?? "automatic",
     },
     worker: {
       coordinatorAddress: worker.coordinator_address,
@@ -140,7 +172,17 @@ function compile(given: GivenConfig): Config {
       labels: worker.labels ?? {},
       maxConcurrentTasks: worker.max_concurrent_tasks,
     },
-    api: { host: api.host, port: api.port ?? 8000, maxBodyBytes: api.max_body_bytes ?? 64 * 1024 ** 2 },
+    api: {
+      host: api.host,
+      port: api.port ?? 8000,
+      maxBodyBytes: api.max_body_bytes ?? 64 * 1024 ** 2,
+      publicUrl: api.public_url,
+      tls: certificateFiles(api),
+      plainHttp: api.plain_http ?? false,
+      corsOrigins: corsOrigins(api),
+      authentication: api.authentication ?? { enabled: true, keys: [], oidc: [] },
+    },
+    limits,
     storage: {
       maxFinishedTasks: storage.max_finished_tasks ?? 1_000_000,
       maxFinishedAgeMs: storage.max_finished_age ?? 30 * 86_400_000,
@@ -149,4 +191,29 @@ function compile(given: GivenConfig): Config {
     webhooks: { allowedNetworks: webhooks.allowed_networks ?? [] },
     log: { level: log.level },
   };
+}
+
+type GivenApi = NonNullable<GivenConfig["api"]>;
+
+/** @throws `config_invalid` when only a part is there. */
+function certificateFiles({
+  tls_cert_file,
+  tls_key_file,
+  tls_ca_file,
+}: GivenApi): CertificateFiles | undefined {
+  if (tls_cert_file !== undefined && tls_key_file !== undefined)
+    return { certFile: tls_cert_file, keyFile: tls_key_file, caFile: tls_ca_file };
+  if (tls_cert_file === undefined && tls_key_file === undefined && tls_ca_file === undefined)
+    return undefined;
+  throw fail("config_invalid", "api.tls_cert_file and api.tls_key_file belong together: give both.");
+}
+
+/** @throws `config_invalid` when pages are allowed without saying which. */
+function corsOrigins({ enable_cors, cors_origins = [] }: GivenApi): readonly string[] {
+  if (enable_cors !== true) return [];
+  if (cors_origins.length > 0) return cors_origins;
+  throw fail(
+    "config_invalid",
+    'api.enable_cors needs api.cors_origins: say which pages may call, or "*" for all.',
+  );
 }

@@ -13,12 +13,7 @@ export interface SettingProblem {
 }
 
 /** Keys of the original guide that this version does not act on: silence about them would be worse than an error. */
-const NOT_YET: ReadonlySet<string> = new Set([
-  "worker.heartbeat_interval",
-  "api.enable_cors",
-  "api.authentication",
-  "monitoring",
-]);
+const NOT_YET: ReadonlySet<string> = new Set(["worker.heartbeat_interval", "monitoring"]);
 
 export function settingProblem(issue: z.core.$ZodIssue): SettingProblem {
   const path = issue.path.map(String);

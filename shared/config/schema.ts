@@ -5,6 +5,7 @@
 
 import { isIP } from "node:net";
 import { z } from "zod";
+import { SCOPES, type Scope } from "../api/keys.ts";
 import { STRATEGY_NAMES, type StrategyName } from "../task.ts";
 import { parseBindAddress, parseCoordinatorAddress } from "./address.ts";
 import { parseDuration, parseSize } from "./duration.ts";
@@ -87,6 +88,78 @@ function address<Value>(parse: (given: string) => { readonly ok: Value } | { rea
   });
 }
 
+/** In the environment `true` and `false` are text. */
+const flag = z
+  .union([z.boolean(), z.enum(["true", "false"])], { error: "expected true or false" })
+  .transform((given) => given === true || given === "true");
+
+/** Also `a,b`, for the environment. */
+const list = z.union([z.array(z.string()), z.string().transform(splitList)], { error: "expected a list" });
+
+function splitList(given: string): string[] {
+  return given
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== "");
+}
+
+const origins = list.refine((given) => given.every(isOrigin), {
+  error: 'each origin is a scheme and a host, like "https://app.example.com", or "*" alone',
+});
+
+function isOrigin(given: string): boolean {
+  return given === "*" || (URL.canParse(given) && new URL(given).origin === given);
+}
+
+const publicUrl = z.url({
+  protocol: /^https$/,
+  error: 'expected an address like "https://gpu.example.com:8000"',
+});
+
+/** The names of the original guide, `read` and `write`, and our scopes; `write` is `submit`. */
+const permissions = z
+  .array(
+    z.enum(["read", "write", ...SCOPES], { error: `expected some of read, write, ${SCOPES.join(", ")}` }),
+  )
+  .min(1)
+  .transform((given) => [...new Set(given.map((name): Scope => (name === "write" ? "submit" : name)))]);
+
+const configuredKey = z.strictObject({
+  key: z.string().min(32, "a key has at least 32 characters: make one with `openssl rand -hex 32`"),
+  permissions,
+  name: text.max(64).optional(),
+  tenant: identifier.optional(),
+});
+
+/** An OpenID Connect issuer whose tokens are accepted. */
+const oidcIssuer = z.strictObject({
+  issuer: z.url(),
+  audience: text,
+  jwks_uri: z.url().optional(),
+  algorithms: z
+    .array(z.enum(["ES256", "ES384", "RS256", "PS256", "EdDSA"]))
+    .min(1)
+    .optional(),
+  /** Values of a claim to what they permit. */
+  scopes: z.strictObject({ claim: text, map: z.record(z.string(), permissions) }),
+  tenant_claim: text.optional(),
+});
+
+const authentication = z.strictObject(
+  {
+    enabled: flag.default(true),
+    method: z.literal("api_key", { error: "expected api_key" }).optional(),
+    keys: z.array(configuredKey).default([]),
+    oidc: z.array(oidcIssuer).default([]),
+  },
+  { error: "expected a mapping with enabled, keys, oidc" },
+);
+
+const rate = parsedBy("a number from 0.01 to 1000000", (given) => {
+  const value = Number(given);
+  return given.trim() !== "" && value >= 0.01 && value <= 1e6 ? value : undefined;
+});
+
 /** Also `a=1,b=2`, for the environment. */
 const labels = z
   .union([z.record(z.string(), z.coerce.string()), z.string()], {
@@ -105,12 +178,9 @@ const labels = z
 
 /** Also `10.0.0.0/8,fd00::/8`, for the environment. */
 const networks = z
-  .union(
-    [z.array(z.string()), z.string().transform((given) => given.split(",").map((part) => part.trim()))],
-    {
-      error: "expected a list of networks like [10.0.0.0/8]",
-    },
-  )
+  .union([z.array(z.string()), z.string().transform(splitList)], {
+    error: "expected a list of networks like [10.0.0.0/8]",
+  })
   .refine((given) => given.every(isNetwork), {
     error: 'each network is an address and a prefix length, like "10.0.0.0/8" or "fd00::/8"',
   });
@@ -136,6 +206,7 @@ export const givenConfigSchema = z
         lease: duration,
         heartbeat_interval: duration,
         heartbeat_timeout: duration,
+        worker_approval: z.enum(["automatic", "manual"], { error: "expected automatic or manual" }),
       })
       .partial(),
     worker: z
@@ -147,7 +218,50 @@ export const givenConfigSchema = z
         max_concurrent_tasks: count(1, 1024),
       })
       .partial(),
-    api: z.strictObject({ host: text, port: count(0, 65_535), max_body_bytes: size }).partial(),
+    api: z
+      .strictObject({
+        host: text,
+        port: count(0, 65_535),
+        max_body_bytes: size,
+        public_url: publicUrl,
+        tls_cert_file: text,
+        tls_key_file: text,
+        tls_ca_file: text,
+        plain_http: flag,
+        enable_cors: flag,
+        cors_origins: origins,
+        authentication,
+      })
+      .partial(),
+    limits: z
+      .strictObject({
+        requests_per_second_per_key: rate,
+        requests_per_second_per_tenant: rate,
+        requests_per_second_per_address: rate,
+        request_burst: count(1, 1_000_000),
+        bytes_per_second_per_key: storeSize,
+        bytes_per_second_per_tenant: storeSize,
+        bytes_per_second_per_address: storeSize,
+        concurrent_requests_per_key: count(1, 1_000_000),
+        concurrent_requests_per_tenant: count(1, 1_000_000),
+        failed_authentications_per_minute: count(1, 1_000_000),
+        new_sockets_per_second: count(1, 1_000_000),
+        unauthenticated_requests_per_second: count(1, 1_000_000),
+        tasks_per_day: count(1, 1e12),
+        gpu_seconds_per_day: count(1, 1e12),
+        bytes_per_day: storeSize,
+        tenants: z.record(
+          identifier,
+          z
+            .strictObject({
+              tasks_per_day: count(0, 1e12),
+              gpu_seconds_per_day: count(0, 1e12),
+              bytes_per_day: storeSize,
+            })
+            .partial(),
+        ),
+      })
+      .partial(),
     storage: z
       .strictObject({
         max_finished_tasks: count(1, 1_000_000_000),

@@ -52,6 +52,7 @@ test("the defaults", async () => {
       heartbeatIntervalMs: 5000,
       heartbeatTimeoutMs: 15_000,
       leaseMs: 15_000,
+      workerApproval: "automatic",
     },
     worker: {
       coordinatorAddress: undefined,
@@ -60,7 +61,17 @@ test("the defaults", async () => {
       labels: {},
       maxConcurrentTasks: undefined,
     },
-    api: { host: undefined, port: 8000, maxBodyBytes: 67_108_864 },
+    api: {
+      host: undefined,
+      port: 8000,
+      maxBodyBytes: 67_108_864,
+      publicUrl: undefined,
+      tls: undefined,
+      plainHttp: false,
+      corsOrigins: [],
+      authentication: { enabled: true, keys: [], oidc: [] },
+    },
+    limits: {},
     storage: {
       maxFinishedTasks: 1_000_000,
       maxFinishedAgeMs: 30 * 86_400_000,
@@ -94,6 +105,7 @@ coordinator:
   heartbeat_interval: 500ms
   heartbeat_timeout: 2m
   lease: 30s
+  worker_approval: manual
 worker:
   coordinator_address: gpu.example:8000
   worker_id: box-1
@@ -102,6 +114,23 @@ worker:
   max_concurrent_tasks: 4
 api:
   max_body_bytes: 1MiB
+  public_url: https://gpu.example
+  tls_cert_file: /etc/gpu/cert.pem
+  tls_key_file: /etc/gpu/key.pem
+  enable_cors: true
+  cors_origins: [https://app.example]
+  authentication:
+    method: api_key
+    keys:
+      - key: 0123456789abcdef0123456789abcdef
+        permissions: [read, write]
+    oidc:
+      - issuer: https://login.example
+        audience: gpu
+        scopes: {claim: groups, map: {operators: [admin]}}
+limits:
+  requests_per_second_per_key: 2.5
+  tenants: {lab: {tasks_per_day: 100}}
 storage:
   max_finished_age: 7d
 webhooks:
@@ -111,7 +140,7 @@ log:
 `;
   const config = await load({ yaml }).catch((error) => error);
   assert.match(String(config), /write wss:\/\/gpu.example:8000/, "an address without a scheme");
-  const { coordinator, worker, api, storage, webhooks, log } = await load({
+  const { coordinator, worker, api, limits, storage, webhooks, log } = await load({
     yaml: yaml.replace("gpu.example", "wss://gpu.example"),
   });
   assert.deepEqual(coordinator, {
@@ -123,6 +152,7 @@ log:
     heartbeatIntervalMs: 500,
     heartbeatTimeoutMs: 120_000,
     leaseMs: 30_000,
+    workerApproval: "manual",
   });
   assert.equal(storage.maxFinishedAgeMs, 7 * 86_400_000);
   assert.deepEqual(webhooks.allowedNetworks, ["10.0.0.0/8", "fd00::/8"]);
@@ -133,7 +163,28 @@ log:
     labels: { tier: "lab", floor: "2" },
     maxConcurrentTasks: 4,
   });
-  assert.deepEqual(api, { host: "0.0.0.0", port: 9000, maxBodyBytes: 1_048_576 });
+  assert.deepEqual(api, {
+    host: "0.0.0.0",
+    port: 9000,
+    maxBodyBytes: 1_048_576,
+    publicUrl: "https://gpu.example",
+    tls: { certFile: "/etc/gpu/cert.pem", keyFile: "/etc/gpu/key.pem", caFile: undefined },
+    plainHttp: false,
+    corsOrigins: ["https://app.example"],
+    authentication: {
+      enabled: true,
+      method: "api_key",
+      keys: [{ key: "0123456789abcdef0123456789abcdef", permissions: ["read", "submit"] }],
+      oidc: [
+        {
+          issuer: "https://login.example",
+          audience: "gpu",
+          scopes: { claim: "groups", map: { operators: ["admin"] } },
+        },
+      ],
+    },
+  });
+  assert.deepEqual(limits, { requests_per_second_per_key: 2.5, tenants: { lab: { tasks_per_day: 100 } } });
   assert.equal(log.level, "debug");
 });
 
@@ -148,17 +199,26 @@ test("errors name file, line, column, and what would be right", async () => {
     ["api:\n  prot: 1\n", "config.yaml:2:3: api.prot is unknown: did you mean api.port?"],
     ["apii:\n  port: 1\n", "config.yaml:1:1: apii is unknown: did you mean api?"],
     ["worker:\n  port: 1\n", "config.yaml:2:3: worker.port is unknown: did you mean api.port?"],
-    ["api:\n  colour: red\n", "config.yaml:2:3: api.colour is unknown; there are host, port, max_body_bytes"],
+    ["log:\n  colour: red\n", "config.yaml:2:3: log.colour is unknown; there are level"],
+    ["monitoring:\n  port: 1\n", "config.yaml:1:1: monitoring is not supported by this version: remove it"],
+    ["api:\n  enable_cors: sure\n", "config.yaml:2:16: api.enable_cors: expected true or false"],
     [
-      "api:\n  enable_cors: true\n",
-      "config.yaml:2:3: api.enable_cors is not supported by this version: remove it",
+      "api:\n  cors_origins: [app.example]\n",
+      'config.yaml:2:3: api.cors_origins: each origin is a scheme and a host, like "https://app.example.com", or "*" alone',
+    ],
+    [
+      "api:\n  authentication:\n    keys: [{key: short, permissions: [read]}]\n",
+      "config.yaml:3:5: api.authentication.keys.0.key: a key has at least 32 characters: make one with `openssl rand -hex 32`",
     ],
     ["api:\n  port: x\n", 'config.yaml:2:9: api.port: "x" is not a whole number from 0 to 65535'],
     ["api:\n  port: [1]\n", "config.yaml:2:3: api.port: expected a whole number from 0 to 65535"],
-    ["api: 1\n", "config.yaml:1:1: api: expected a mapping with host, port, max_body_bytes"],
+    [
+      "api: 1\n",
+      "config.yaml:1:1: api: expected a mapping with host, port, max_body_bytes, public_url, tls_cert_file, tls_key_file, tls_ca_file, plain_http, enable_cors, cors_origins, authentication",
+    ],
     [
       "[1]\n",
-      "config.yaml:1:1: the document: expected a mapping with coordinator, worker, api, storage, webhooks, log",
+      "config.yaml:1:1: the document: expected a mapping with coordinator, worker, api, limits, storage, webhooks, log",
     ],
     [
       "coordinator:\n  balancing_strategy: RANDOM\n",
@@ -235,6 +295,12 @@ test("a heartbeat timeout that is not longer than the interval is an error; the 
   assert.equal((await load({ flags: long })).coordinator.heartbeatTimeoutMs, 60_000);
   const flags = { coordinator: { heartbeat_interval: "20s", heartbeat_timeout: "15s" } };
   assert.match(await problem({ flags }), /heartbeat_timeout \(15000 ms\) must be longer/);
+});
+
+test("settings that need each other are given together", async () => {
+  const half = { api: { tls_cert_file: "cert.pem" } };
+  assert.match(await problem({ flags: half }), /tls_cert_file and api\.tls_key_file belong together/);
+  assert.match(await problem({ flags: { api: { enable_cors: "true" } } }), /needs api\.cors_origins/);
 });
 
 test("a file that was named must be there", async () => {
