@@ -150,6 +150,7 @@ async function start({ folder, modelFile, digest }: FeederOrder): Promise<Feeder
       registry.close();
       tasks.close();
       scheduler.close();
+      await keys.close();
     },
   };
   const issue = async (kind: "worker" | "client", scope: "worker" | "submit"): Promise<string> =>

@@ -5,6 +5,7 @@ import type { CreateKey } from "@legacygpu/shared/api/keys";
 import { systemClock } from "@legacygpu/shared/clock";
 import { openHome } from "@legacygpu/shared/home";
 import { createLogger } from "@legacygpu/shared/log";
+import { measureMemory } from "../queue/memory.ts";
 import { serveCommands } from "./commands.ts";
 
 export interface GatewayOrder {
@@ -64,4 +65,4 @@ async function issueKey(wanted: CreateKey & { kind: "client" | "worker" }): Prom
   return (await gateway.issueKey(wanted)).key;
 }
 
-serveCommands({ start, issueKey, close: () => gateway?.close() });
+serveCommands({ start, issueKey, memory: measureMemory, close: () => gateway?.close() });

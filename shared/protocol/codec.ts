@@ -14,6 +14,7 @@ import {
   type GatewayMessage,
   gatewayMessageSchema,
 } from "./messages.ts";
+import { structureProblem } from "./structure.ts";
 import { MAX_FRAME_BYTES } from "./version.ts";
 
 /** msgpack's `array 16` header: one marker byte and a big-endian count. */
@@ -30,6 +31,8 @@ export function encodeValue(value: unknown): Uint8Array {
 
 /** Decodes untrusted bytes; the caller gives the result to a schema. Binary fields are views into `bytes`. */
 export function decodeValue(bytes: Uint8Array): unknown {
+  const problem = structureProblem(bytes);
+  if (problem !== undefined) throw fail("link_frame_malformed", `Not msgpack: ${problem}.`);
   try {
     return decoder.decode(bytes);
   } catch (error) {
