@@ -19,6 +19,7 @@ import { z } from "zod";
 import { modelKey } from "../tasks/record.ts";
 import { Blobs, digestOf } from "./blobs.ts";
 import { checkManifest, inspectModel, type ModelInterface } from "./inspection.ts";
+import type { ScanPolicy } from "./scan-policy.ts";
 
 const recordSchema = z.strictObject({
   name: modelNameSchema,
@@ -43,22 +44,28 @@ export class Catalogue {
   readonly blobs: Blobs;
   readonly #indexFile: string;
   readonly #clock: Clock;
+  readonly #policy: Partial<ScanPolicy>;
   /** By `name@version`, in the order of creation. */
   readonly #models = new Map<string, Model>();
   #writing: Promise<unknown> = Promise.resolve();
 
-  private constructor(blobs: Blobs, indexFile: string, clock: Clock) {
+  private constructor(blobs: Blobs, indexFile: string, clock: Clock, policy: Partial<ScanPolicy>) {
     this.blobs = blobs;
+    this.#policy = policy;
     this.#indexFile = indexFile;
     this.#clock = clock;
   }
 
-  /** @throws `config_invalid` when the index is damaged. */
-  static async open(folder: string, clock: Clock): Promise<Catalogue> {
+  /**
+   * @param policy what models may be made of, where that differs from the default
+   * @throws `config_invalid` when the index is damaged.
+   */
+  static async open(folder: string, clock: Clock, policy: Partial<ScanPolicy> = {}): Promise<Catalogue> {
     const catalogue = new Catalogue(
       await Blobs.open(join(folder, "blobs")),
       join(folder, "index.json"),
       clock,
+      policy,
     );
     const index = await readJsonFile(catalogue.#indexFile, "model index", indexSchema);
     for (const record of index?.models ?? []) {
@@ -110,7 +117,7 @@ export class Catalogue {
     const manifestDigest = digestOf(manifestBytes);
     const existing = this.#models.get(modelKey({ name, version }));
     if (existing !== undefined) return { model: sameContents(existing, file, manifestDigest), isNew: false };
-    const modelInterface = inspectModel(fileBytes);
+    const modelInterface = inspectModel(fileBytes, this.#policy);
     checkManifest(manifest, modelInterface);
     await this.blobs.receive(manifestDigest, chunksOf(manifestBytes));
     const record: ModelRecord = {

@@ -2,25 +2,20 @@
 
 import { fail } from "@legacygpu/shared/errors";
 import type { Manifest } from "@legacygpu/shared/manifest";
-import {
-  datatypeOf,
-  decodeModel,
-  type OnnxGraph,
-  type OnnxModel,
-  type OnnxTensor,
-  type OnnxValueInfo,
-} from "@legacygpu/shared/onnx";
+import { datatypeOf, decodeModel, type OnnxValueInfo } from "@legacygpu/shared/onnx";
 import type { TensorSpec } from "@legacygpu/shared/tensor";
+import { scanModel } from "./graph-scan.ts";
+import type { ScanPolicy } from "./scan-policy.ts";
 
 export interface ModelInterface {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
 }
 
-/** @throws `model_invalid` */
-export function inspectModel(bytes: Uint8Array): ModelInterface {
+/** @throws `model_invalid`, with `details.reason` where the file could do harm. */
+export function inspectModel(bytes: Uint8Array, policy: Partial<ScanPolicy> = {}): ModelInterface {
   const model = decodeModel(bytes);
-  refuseExternalData(model);
+  scanModel(model, policy);
   const { graph } = model;
   // Old exporters list weights among the inputs as well.
   const weights = new Set(graph.initializer?.map(({ name }) => name));
@@ -110,32 +105,4 @@ function toSpec({ name, type }: OnnxValueInfo, what: string): TensorSpec {
     dimValue !== undefined && dimValue > 0 ? dimValue : -1,
   );
   return { name, datatype, shape };
-}
-
-/** Weights in other files would be read from wherever the path points to, on the worker's disk. */
-function refuseExternalData(model: OnnxModel): void {
-  for (const tensor of weightsOf(model.graph)) {
-    if ((tensor.externalData?.length ?? 0) === 0) continue;
-    throw fail(
-      "model_invalid",
-      `The weights of '${tensor.name}' are in another file; save the model as one file.`,
-    );
-  }
-}
-
-function* weightsOf(graph: OnnxGraph): Iterable<OnnxTensor> {
-  yield* graph.initializer ?? [];
-  for (const { values, indices } of graph.sparseInitializer ?? []) {
-    if (values !== undefined) yield values;
-    if (indices !== undefined) yield indices;
-  }
-  for (const node of graph.node ?? []) {
-    for (const attribute of node.attribute ?? []) {
-      if (attribute.t !== undefined) yield attribute.t;
-      yield* attribute.tensors ?? [];
-      for (const subgraph of [attribute.g, ...(attribute.graphs ?? [])]) {
-        if (subgraph !== undefined) yield* weightsOf(subgraph);
-      }
-    }
-  }
 }

@@ -36,6 +36,14 @@ export function buildMemoryBomb(): Uint8Array {
   return graph.encode();
 }
 
+/** Asks for 6.4 GB in some hundred bytes, and a look at the graph finds it. No input; `output` FP32 []. */
+export function buildStaticMemoryBomb(side = 40_000): Uint8Array {
+  const graph = new GraphBuilder("static-bomb");
+  const filled = graph.node("ConstantOfShape", [graph.int64([side, side])]);
+  graph.output("output", "FP32", [], graph.node("ReduceSum", [filled], { keepdims: 0 }));
+  return graph.encode();
+}
+
 /** Looks up `input[0]` in a table of four rows; other indices fail at run time. `input` INT64 [N] to `output` FP32 [N]. */
 export function buildFailsOnSomeInputs(): Uint8Array {
   const graph = new GraphBuilder("table");

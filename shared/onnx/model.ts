@@ -1,7 +1,7 @@
 /**
  * ONNX models as plain objects: the part of onnx.proto that we read and write.
  *
- * Weights are left out except as `rawData`; `float_data` and its like are skipped.
+ * The elements of tensors stay the bytes that they are in the file.
  */
 
 import type { Datatype } from "../tensor.ts";
@@ -30,6 +30,14 @@ export interface OnnxTensor {
   readonly dims?: readonly number[];
   readonly dataType?: number;
   readonly rawData?: Uint8Array;
+  /** Elements that are not in `rawData`: each entry is one packed array of protobuf; see tensor-data.ts. */
+  readonly floatData?: readonly Uint8Array[];
+  readonly int32Data?: readonly Uint8Array[];
+  readonly int64Data?: readonly Uint8Array[];
+  readonly doubleData?: readonly Uint8Array[];
+  readonly uint64Data?: readonly Uint8Array[];
+  /** One entry for each string. */
+  readonly stringData?: readonly Uint8Array[];
   /** Where the weights lie when they are in another file: `location`, `offset`, `length`. */
   readonly externalData?: readonly { readonly key: string; readonly value: string }[];
   /** 1: in another file. */
@@ -38,6 +46,8 @@ export interface OnnxTensor {
 export interface OnnxSparseTensor {
   readonly values?: OnnxTensor;
   readonly indices?: OnnxTensor;
+  /** Of the dense tensor. */
+  readonly dims?: readonly number[];
 }
 export interface OnnxAttribute {
   readonly name: string;
@@ -60,6 +70,7 @@ export interface OnnxNode {
   readonly name?: string;
   readonly opType: string;
   readonly domain?: string;
+  readonly overload?: string;
   readonly input?: readonly string[];
   readonly output?: readonly string[];
   readonly attribute?: readonly OnnxAttribute[];
@@ -75,7 +86,16 @@ export interface OnnxGraph {
 export interface OnnxFunction {
   readonly name: string;
   readonly domain?: string;
+  readonly overload?: string;
+  readonly input?: readonly string[];
+  readonly output?: readonly string[];
   readonly node?: readonly OnnxNode[];
+  /** Attributes with default values. */
+  readonly attributeProto?: readonly OnnxAttribute[];
+}
+export interface OnnxTrainingInfo {
+  readonly initialization?: OnnxGraph;
+  readonly algorithm?: OnnxGraph;
 }
 export interface OnnxModel {
   readonly irVersion: number;
@@ -83,6 +103,7 @@ export interface OnnxModel {
   readonly opsetImport?: readonly { readonly domain?: string; readonly version: number }[];
   readonly graph: OnnxGraph;
   readonly functions?: readonly OnnxFunction[];
+  readonly trainingInfo?: readonly OnnxTrainingInfo[];
 }
 
 export const ATTRIBUTE_TYPE = {

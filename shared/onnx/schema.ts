@@ -2,17 +2,30 @@
 
 import protobuf from "protobufjs/light.js";
 
-/** Message → field → "number type"; a trailing `*` is repeated. Unpacked, as in onnx.proto (proto2). */
+/**
+ * Message → field → "number type"; a trailing `*` is repeated. Unpacked, as in onnx.proto (proto2), except for the
+ * elements of tensors: a packed array is read as the bytes that it is, without a copy.
+ */
 const SCHEMA: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   Model: {
     irVersion: "1 int64",
     producerName: "2 string",
     graph: "7 Graph",
     opsetImport: "8 OpsetId*",
+    trainingInfo: "20 TrainingInfo*",
     functions: "25 Function*",
   },
+  TrainingInfo: { initialization: "1 Graph", algorithm: "2 Graph" },
   OpsetId: { domain: "1 string", version: "2 int64" },
-  Function: { name: "1 string", node: "7 Node*", domain: "10 string" },
+  Function: {
+    name: "1 string",
+    input: "4 string*",
+    output: "5 string*",
+    node: "7 Node*",
+    domain: "10 string",
+    attributeProto: "11 Attribute*",
+    overload: "13 string",
+  },
   Graph: {
     node: "1 Node*",
     name: "2 string",
@@ -28,6 +41,7 @@ const SCHEMA: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     opType: "4 string",
     attribute: "5 Attribute*",
     domain: "7 string",
+    overload: "8 string",
   },
   Attribute: {
     name: "1 string",
@@ -48,13 +62,19 @@ const SCHEMA: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   Tensor: {
     dims: "1 int64*",
     dataType: "2 int32",
+    floatData: "4 bytes*",
+    int32Data: "5 bytes*",
+    stringData: "6 bytes*",
+    int64Data: "7 bytes*",
     name: "8 string",
     rawData: "9 bytes",
+    doubleData: "10 bytes*",
+    uint64Data: "11 bytes*",
     externalData: "13 StringEntry*",
     dataLocation: "14 int32",
   },
   StringEntry: { key: "1 string", value: "2 string" },
-  SparseTensor: { values: "1 Tensor", indices: "2 Tensor" },
+  SparseTensor: { values: "1 Tensor", indices: "2 Tensor", dims: "3 int64*" },
   ValueInfo: { name: "1 string", type: "2 ValueType" },
   ValueType: {
     tensorType: "1 TensorType",
