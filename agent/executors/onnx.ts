@@ -1,5 +1,6 @@
 /** ONNX Runtime as an executor: the only importer of onnxruntime-node. Runs in throw-away processes, never in the agent itself. */
 
+import { lstat } from "node:fs/promises";
 import { fail } from "@legacygpu/shared/errors";
 import type { Tensor, TensorSpec } from "@legacygpu/shared/tensor";
 import * as ort from "onnxruntime-node";
@@ -11,8 +12,17 @@ const NO_MEMORY = /failed to allocate memory|bad_alloc|bad allocation|out of mem
 
 export class OnnxExecutor implements Executor {
   async load(path: string, options: LoadOptions): Promise<LoadedModel> {
+    await refuseLinked(path);
     return openModel(path, options);
   }
+}
+
+/** A model is a file of its own: a second name for it, or a name that leads elsewhere, was not put there by us. */
+async function refuseLinked(path: string): Promise<void> {
+  const found = await lstat(path).catch((error: Error) => error);
+  if (found instanceof Error) throw fail("model_load_failed", found.message, {}, found);
+  if (!found.isFile() || found.nlink !== 1)
+    throw fail("model_load_failed", `${path} is a link or has ${found.nlink} names; it is not loaded.`);
 }
 
 /** @param model a path or the bytes of the file. */

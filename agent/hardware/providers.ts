@@ -98,26 +98,38 @@ async function tryAll(
   return { ...verdicts, cpu: { ok: true } };
 }
 
-function tryProvider(provider: string, env: NodeJS.ProcessEnv): Promise<Verdict> {
+/** Whether providers that work here still do so behind the command that confines a runner: some drivers need more than a model should. */
+export async function providersWorkBehind(
+  prefix: readonly string[],
+  providers: readonly string[],
+  env: NodeJS.ProcessEnv,
+): Promise<boolean> {
+  const accelerated = providers.filter((provider) => provider !== "cpu");
+  const verdicts = await Promise.all(accelerated.map((provider) => tryProvider(provider, env, prefix)));
+  return verdicts.every(({ ok }) => ok);
+}
+
+function tryProvider(
+  provider: string,
+  env: NodeJS.ProcessEnv,
+  prefix: readonly string[] = [],
+): Promise<Verdict> {
   const entry = siblingModule("provider-trial", import.meta.url);
   const limits = { env, timeout: TRIAL_LIMIT_MS, killSignal: "SIGKILL" } as const;
+  const node = [process.execPath, ...inheritedArguments(), entry, provider];
+  const [command = process.execPath, ...rest] = [...prefix, ...node];
   return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [...inheritedArguments(), entry, provider],
-      limits,
-      (error, stdout, stderr) => {
-        const lastLine = stdout.trim().split("\n").at(-1) ?? "";
-        const parsed = verdictSchema.safeParse(parseJson(lastLine));
-        if (parsed.success) resolve(parsed.data.ok ? parsed.data : withHint(parsed.data.reason, stderr));
-        else if (error?.killed) resolve({ ok: false, reason: `no answer within ${TRIAL_LIMIT_MS / 1000} s` });
-        else
-          resolve({
-            ok: false,
-            reason: `its process died (${error?.signal ?? error?.code}): ${stderr.slice(-300)}`,
-          });
-      },
-    );
+    execFile(command, rest, limits, (error, stdout, stderr) => {
+      const lastLine = stdout.trim().split("\n").at(-1) ?? "";
+      const parsed = verdictSchema.safeParse(parseJson(lastLine));
+      if (parsed.success) resolve(parsed.data.ok ? parsed.data : withHint(parsed.data.reason, stderr));
+      else if (error?.killed) resolve({ ok: false, reason: `no answer within ${TRIAL_LIMIT_MS / 1000} s` });
+      else
+        resolve({
+          ok: false,
+          reason: `its process died (${error?.signal ?? error?.code}): ${stderr.slice(-300)}`,
+        });
+    });
   });
 }
 

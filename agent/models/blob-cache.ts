@@ -119,7 +119,7 @@ async function writeBody(
   request: BlobRequest,
 ): Promise<void> {
   const limit = request.sizeBytes ?? request.maxBytes;
-  const file = await open(part, received.bytes > 0 ? "a" : "w", 0o600);
+  const file = await open(part, received.bytes > 0 ? "a" : "w", 0o640);
   try {
     for await (const chunk of reply.body as AsyncIterable<Buffer>) {
       received.bytes += chunk.length;

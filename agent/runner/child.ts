@@ -1,5 +1,6 @@
 /** Entry of the runner process: joins the pipe on descriptor 3 to the task loop. Ends when the agent does. */
 
+import { rmdirSync } from "node:fs";
 import { Socket } from "node:net";
 import { Worker } from "node:worker_threads";
 import { OnnxExecutor } from "../executors/onnx.ts";
@@ -12,7 +13,11 @@ import { MessagePipe, type RunnerCommand, type RunnerReport } from "./wire.ts";
  */
 const ORPHAN_WATCH = `
   const parent = process.ppid;
-  setInterval(() => { if (process.ppid !== parent) process.kill(process.pid, "SIGKILL"); }, 1000);
+  setInterval(() => {
+    if (process.ppid === parent) return;
+    try { require("node:fs").rmdirSync(process.cwd()); } catch {}
+    process.kill(process.pid, "SIGKILL");
+  }, 1000);
 `;
 
 // Ctrl-C reaches the whole process group; the agent decides when this process ends.
@@ -21,8 +26,20 @@ process.on("SIGTERM", () => {});
 
 const pipe: MessagePipe<RunnerReport, RunnerCommand> = new MessagePipe(new Socket({ fd: 3 }), {
   onMessage: (command) => loop.accept(command),
-  onClosed: () => process.exit(0),
+  onClosed: () => {
+    removeOwnFolder();
+    process.exit(0);
+  },
 });
 const loop = new TaskLoop(new OnnxExecutor(), pipe);
 new Worker(ORPHAN_WATCH, { eval: true, execArgv: [], stdin: false }).unref();
 pipe.post({ type: "ready" });
+
+/** The agent does that, unless it is gone. */
+function removeOwnFolder(): void {
+  try {
+    rmdirSync(process.cwd());
+  } catch {
+    // The next start of the agent removes what is left.
+  }
+}

@@ -1,11 +1,18 @@
 /** One life of a runner process: spawned, spoken to over a pipe, killed. Knows nothing of tasks. */
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { chownSync, mkdirSync, mkdtempSync, rmdirSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { isAbsolute, join, resolve } from "node:path";
 import type { Duplex } from "node:stream";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { systemClock } from "@legacygpu/shared/clock";
 import { fail, type LegacyGpuError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
+import type { Jail } from "./jail.ts";
 import { diedOfMemory, SystemKills } from "./memory-death.ts";
+import { watchMemory } from "./memory-watch.ts";
 import { MessagePipe, type RunnerCommand, type RunnerReport } from "./wire.ts";
 
 export interface RunnerExit {
@@ -15,6 +22,8 @@ export interface RunnerExit {
   readonly isOutOfMemory: boolean;
   /** The end of what it wrote to standard error. */
   readonly lastWords: string;
+  /** It was killed for taking more than this. */
+  readonly exceeded?: { readonly usedBytes: number; readonly limitBytes: number } | undefined;
 }
 
 export interface RunnerHandlers {
@@ -42,17 +51,46 @@ export function siblingModule(name: string, from: string): string {
 
 /** What a child of this process needs to run the same kind of source; not the options that are about this process alone. */
 export function inheritedArguments(): string[] {
-  return process.execArgv.filter((argument) => !/^--(test|inspect|watch|eval|print)|^-[ep]$/.test(argument));
+  const inherited = process.execArgv.filter(
+    (argument) => !/^--(test|inspect|watch|eval|print)|^-[ep]$/.test(argument),
+  );
+  return inherited.map((argument, index) => {
+    if (inherited[index - 1] === "--import") return fromAnywhere(argument);
+    return argument.startsWith("--import=") ? `--import=${fromAnywhere(argument.slice(9))}` : argument;
+  });
 }
 
+/** A module that Node.js would look for from the working directory, which is another one there. */
+function fromAnywhere(specifier: string): string {
+  if (specifier.startsWith(".") || isAbsolute(specifier)) return pathToFileURL(resolve(specifier)).href;
+  return import.meta.resolve(specifier);
+}
+
+/** As much of a jail as there is everywhere. */
+const BARE_JAIL: Jail = { measures: ["cwd"], prefix: [], folder: tmpdir() };
+
 /** @param env its whole environment; must hold no credential. */
-export function spawnRunner(env: NodeJS.ProcessEnv, log: Logger): SpawnRunner {
+export function spawnRunner(env: NodeJS.ProcessEnv, log: Logger, jail: Jail = BARE_JAIL): SpawnRunner {
   const entry = siblingModule("child", import.meta.url);
   return (handlers) => {
     const systemKills = new SystemKills();
-    const child = spawn(process.execPath, [...inheritedArguments(), entry], {
+    const ownFolder = makeOwnFolder(jail, log);
+    const [command = process.execPath, ...rest] = [
+      ...jail.prefix,
+      process.execPath,
+      ...inheritedArguments(),
+      entry,
+    ];
+    const child = spawn(command, rest, {
       env,
+      cwd: ownFolder ?? "/",
       stdio: ["ignore", "pipe", "pipe", "pipe"],
+    });
+    let exceeded: RunnerExit["exceeded"];
+    const watch = watchOver(child, jail, (usage) => {
+      exceeded = usage;
+      log.warn({ pid: child.pid, ...usage }, "a runner took too much memory and is stopped");
+      child.kill("SIGKILL");
     });
     const words = new LastWords();
     readLines(child, (line) => {
@@ -64,9 +102,11 @@ export function spawnRunner(env: NodeJS.ProcessEnv, log: Logger): SpawnRunner {
     let isPipeOpen = true;
     const settle = (): void => {
       if (exit === undefined || isPipeOpen) return;
+      if (ownFolder !== undefined) removeOwnFolder(ownFolder, log);
       const lastWords = words.text();
-      const isOutOfMemory = diedOfMemory({ ...exit, lastWords, systemKills: systemKills.sinceMark });
-      handlers.onExit({ ...exit, isOutOfMemory, lastWords });
+      const isOutOfMemory =
+        exceeded !== undefined || diedOfMemory({ ...exit, lastWords, systemKills: systemKills.sinceMark });
+      handlers.onExit({ ...exit, isOutOfMemory, lastWords, exceeded });
     };
     const pipe = new MessagePipe<RunnerCommand, RunnerReport>(child.stdio[3] as Duplex, {
       onMessage: (report) => handlers.onReport(report),
@@ -80,6 +120,7 @@ export function spawnRunner(env: NodeJS.ProcessEnv, log: Logger): SpawnRunner {
     });
     const ended = (code: number | null, signal: string | null): void => {
       if (exit !== undefined) return;
+      watch?.cancel();
       exit = { code, signal };
       settle();
     };
@@ -101,12 +142,58 @@ export function spawnRunner(env: NodeJS.ProcessEnv, log: Logger): SpawnRunner {
   };
 }
 
-export function crashError({ code, signal, isOutOfMemory, lastWords }: RunnerExit): LegacyGpuError {
+export function crashError({ code, signal, isOutOfMemory, lastWords, exceeded }: RunnerExit): LegacyGpuError {
   const how = signal === null ? `with exit code ${code}` : `of ${signal}`;
   const details = { exitCode: code, signal, lastWords: lastWords.slice(-500) };
+  if (exceeded !== undefined) {
+    const { usedBytes, limitBytes } = exceeded;
+    return fail(
+      "out_of_memory",
+      `The process that runs the model took ${inMiB(usedBytes)}, over its limit of ${inMiB(limitBytes)}, and was stopped.`,
+      { ...details, usedBytes, limitBytes },
+    );
+  }
   return isOutOfMemory
     ? fail("out_of_memory", `The process that runs the model ran out of memory and died ${how}.`, details)
     : fail("runner_crashed", `The process that runs the model died ${how}.`, details);
+}
+
+const inMiB = (bytes: number): string => `${Math.ceil(bytes / 1024 ** 2)} MiB`;
+
+function watchOver(
+  { pid }: ChildProcess,
+  { maxMemoryBytes: limitBytes }: Jail,
+  onExceeded: (usage: NonNullable<RunnerExit["exceeded"]>) => void,
+) {
+  if (pid === undefined || limitBytes === undefined) return undefined;
+  return watchMemory({
+    pid,
+    limitBytes,
+    clock: systemClock,
+    onExceeded: (usedBytes) => onExceeded({ usedBytes, limitBytes }),
+  });
+}
+
+/** Empty, and nobody else's: a model that names files finds none where its process stands. Undefined when the disk is full. */
+function makeOwnFolder({ folder, owner }: Jail, log: Logger): string | undefined {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const path = mkdtempSync(join(folder, "legacygpu-runner-"));
+    if (owner !== undefined) chownSync(path, owner.uid, owner.gid);
+    return path;
+  } catch (err) {
+    log.warn({ err }, "a runner gets no folder of its own");
+    return undefined;
+  }
+}
+
+function removeOwnFolder(path: string, log: Logger): void {
+  try {
+    rmdirSync(path);
+  } catch {
+    // It left something there; how much, nobody knows.
+    rm(path, { recursive: true, force: true }).catch((err) => log.warn({ err }, "a folder stays behind"));
+  }
 }
 
 class LastWords {
