@@ -1,38 +1,20 @@
-/**
- * All keys of a gateway: issued, checked, revoked.
- *
- * Only hashes are kept, in one file that is replaced whole at every change.
- */
+/** All keys of a gateway: issued, checked, rotated, revoked; and those of its configuration. */
 
 import { timingSafeEqual } from "node:crypto";
-import { type CreateKey, type KeyJson, SCOPES, type Scope } from "@legacygpu/shared/api/keys";
-import type { Clock } from "@legacygpu/shared/clock";
+import type { CreateKey, KeyJson } from "@legacygpu/shared/api/keys";
+import type { Clock, Timer } from "@legacygpu/shared/clock";
 import { fail } from "@legacygpu/shared/errors";
-import { readJsonFile, writeFileAtomic } from "@legacygpu/shared/files";
-import { z } from "zod";
-import { type CredentialKind, credentialId, hashCredential, newCredential } from "./credential.ts";
-import type { Principal } from "./principal.ts";
-
-const recordSchema = z.strictObject({
-  id: z.string(),
-  kind: z.enum(["client", "worker"]),
-  name: z.string(),
-  scopes: z.array(z.enum(SCOPES)),
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
-  createdAtMs: z.number(),
-  revokedAtMs: z.number().nullable(),
-});
-const fileSchema = z.strictObject({ version: z.literal(1), keys: z.array(recordSchema) });
-type KeyRecord = z.infer<typeof recordSchema>;
-
-/** The credentials that are kept here. */
-export type KeyKind = Extract<CredentialKind, "client" | "worker">;
-
-interface LiveKey {
-  readonly record: KeyRecord;
-  readonly hash: Buffer;
-  readonly principal: Principal;
-}
+import type { Logger } from "@legacygpu/shared/log";
+import type { RequestHead } from "../http/exchange.ts";
+import type { CredentialSource } from "./authenticator.ts";
+import { type ConfiguredKey, readConfiguredKeys } from "./configured-keys.ts";
+import { credentialId, hashCredential, newCredential } from "./credential.ts";
+import { ExpiryWatch } from "./expiry-watch.ts";
+import { HeldKey } from "./held-key.ts";
+import { KeyFile } from "./key-file.ts";
+import { type KeyKind, type KeyRecord, newRecord, successorOf } from "./key-record.ts";
+import { Networks } from "./networks.ts";
+import { isAdmin, type Principal } from "./principal.ts";
 
 export interface IssuedKey {
   readonly id: string;
@@ -40,121 +22,232 @@ export interface IssuedKey {
   readonly json: KeyJson;
 }
 
-/** What an unknown id is compared with, so that it costs the same as a known one. */
-const NO_KEY = Buffer.alloc(32);
+/** How long a use may be known in memory only. */
+const USES_WRITTEN_AFTER_MS = 60_000;
+const NOWHERE = new Networks([]);
+/** Stands in for a key that does not exist, so that it costs the same as one that does. No text is known to have this hash. */
+const NO_KEY = new HeldKey(
+  {
+    ...newRecord(
+      { id: "", text: "", hash: Buffer.alloc(32) },
+      "client",
+      { name: "", scopes: [], networks: [] },
+      0,
+    ),
+    revokedAtMs: 0,
+  },
+  "issued",
+);
 
-export class KeyRing {
-  readonly #file: string;
+export class KeyRing implements CredentialSource {
   readonly #clock: Clock;
-  readonly #keys = new Map<string, LiveKey>();
+  readonly #log: Pick<Logger, "warn"> | undefined;
+  readonly #file: KeyFile;
+  readonly #expiries: ExpiryWatch;
+  readonly #keys = new Map<string, HeldKey>();
+  /** Those of the configuration, whose text has no id in it. */
+  readonly #byHash = new Map<string, HeldKey>();
   readonly #revocationListeners = new Set<(keyId: string) => void>();
-  #writing: Promise<void> = Promise.resolve();
+  /** Set while there are uses that only memory knows of. */
+  #usesTimer: Timer | undefined;
+  #state: "open" | "closed" = "open";
 
-  private constructor(file: string, clock: Clock) {
-    this.#file = file;
+  private constructor(file: string, clock: Clock, log: Pick<Logger, "warn"> | undefined) {
     this.#clock = clock;
+    this.#log = log;
+    this.#file = new KeyFile(file, () => this.#issuedRecords());
+    this.#expiries = new ExpiryWatch(clock, (id) => this.#tellEnd(id));
   }
 
-  /** @throws `config_invalid` when the file exists and cannot be understood: starting without keys would lock everyone out. */
-  static async open(file: string, clock: Clock): Promise<KeyRing> {
-    const ring = new KeyRing(file, clock);
-    const stored = await readJsonFile(file, "key file", fileSchema);
-    for (const record of stored?.keys ?? []) ring.#remember(record);
+  /**
+   * @param log told when uses cannot be written.
+   * @throws `config_invalid` when the file exists and cannot be understood: starting without keys would lock everyone out.
+   */
+  static async open(file: string, clock: Clock, log?: Pick<Logger, "warn">): Promise<KeyRing> {
+    const ring = new KeyRing(file, clock, log);
+    for (const record of await KeyFile.read(file)) ring.#watch(ring.#hold(record));
     return ring;
   }
 
-  get isEmpty(): boolean {
-    return this.#keys.size === 0;
+  /** Nobody can administrate this gateway: it never issued a key, and its configuration has none that could. */
+  get needsFirstKey(): boolean {
+    for (const { source, principal } of this.#keys.values())
+      if (source === "issued" || isAdmin(principal)) return false;
+    return true;
   }
 
-  async issue(kind: KeyKind, { name, scopes }: CreateKey): Promise<IssuedKey> {
-    const credential = newCredential(kind);
-    const record: KeyRecord = {
-      id: credential.id,
-      kind,
-      name,
-      scopes,
-      sha256: credential.hash.toString("hex"),
-      createdAtMs: this.#clock.now(),
-      revokedAtMs: null,
-    };
-    this.#remember(record);
-    await this.#save();
-    return { id: record.id, key: credential.text, json: toJson(record) };
-  }
-
-  /** @throws `auth_invalid`, with nothing in it that tells an unknown, a wrong and a revoked key apart. */
-  authenticate(presented: string): Principal {
-    const id = credentialId(presented);
-    const live = id === undefined ? undefined : this.#keys.get(id);
-    const isEqual = timingSafeEqual(hashCredential(presented), live?.hash ?? NO_KEY);
-    if (live === undefined || !isEqual || live.record.revokedAtMs !== null) throw fail("auth_invalid");
-    return live.principal;
-  }
-
-  isValid(presented: string): boolean {
-    try {
-      this.authenticate(presented);
-      return true;
-    } catch {
-      return false;
+  /**
+   * Once, at the start. @throws `config_invalid` for a key that is too short, has unknown permissions or is one that was issued here: that one
+   * could no longer be revoked.
+   */
+  configure(keys: readonly ConfiguredKey[]): void {
+    const issued = new Map([...this.#keys.values()].map(({ record }) => [record.sha256, record.id]));
+    for (const key of readConfiguredKeys(keys, this.#clock.now())) {
+      const { id, name, sha256 } = key.record;
+      const issuedId = issued.get(sha256);
+      if (issuedId !== undefined) {
+        const message = `The key "${name}" of the configuration is the issued key ${issuedId}: take it out of the configuration.`;
+        throw fail("config_invalid", message, { name, id: issuedId });
+      }
+      this.#keys.set(id, key);
+      this.#byHash.set(sha256, key);
     }
+  }
+
+  async issue(kind: KeyKind, wanted: CreateKey): Promise<IssuedKey> {
+    const credential = newCredential(kind);
+    const key = this.#hold(newRecord(credential, kind, wanted, this.#clock.now()));
+    try {
+      await this.#file.save();
+    } catch (error) {
+      this.#keys.delete(credential.id);
+      throw error;
+    }
+    this.#watch(key);
+    return { id: credential.id, key: credential.text, json: key.toJson() };
+  }
+
+  /**
+   * A new key in the place of one that lives on for `graceSeconds` at most.
+   *
+   * @throws `key_not_found`; `request_invalid` when the key is no longer in force or stands in the configuration.
+   */
+  async rotate(id: string, graceSeconds: number): Promise<IssuedKey> {
+    const nowMs = this.#clock.now();
+    const old = this.#issued(id, "rotated");
+    if (!old.isInForce(nowMs)) {
+      const why = old.record.revokedAtMs === null ? "has expired" : "is revoked";
+      throw fail("request_invalid", `Key ${id} ${why}; make a new one instead of rotating it.`, { id });
+    }
+    const endsAtMs = old.record.expiresAtMs;
+    const credential = newCredential(old.record.kind);
+    const key = this.#hold(successorOf(old.record, credential, nowMs));
+    old.setEnd(Math.min(endsAtMs ?? Number.POSITIVE_INFINITY, nowMs + graceSeconds * 1000));
+    try {
+      await this.#file.save();
+    } catch (error) {
+      this.#keys.delete(credential.id);
+      old.setEnd(endsAtMs);
+      throw error;
+    }
+    this.#watch(key);
+    if (old.record.revokedAtMs === null) this.#expiries.watch(id, old.record.expiresAtMs ?? nowMs);
+    return { id: credential.id, key: credential.text, json: key.toJson() };
+  }
+
+  /** Idempotent. @throws `key_not_found`; `request_invalid` when the key stands in the configuration. */
+  async revoke(id: string): Promise<KeyJson> {
+    const key = this.#issued(id, "revoked");
+    if (key.record.revokedAtMs === null) {
+      key.revoke(this.#clock.now());
+      this.#expiries.forget(id);
+      this.#tellEnd(id);
+    }
+    // Also when it was revoked before: that may be why it is done again.
+    await this.#file.save();
+    return key.toJson();
+  }
+
+  /**
+   * Does the same work whatever is wrong: what is unknown is compared with a stand-in, hashes are compared in constant time, and a refusal
+   * always comes after a look at the address. What is right is asked for its address only when it has networks: that is a system call.
+   *
+   * @throws `auth_invalid`, with nothing in it that tells an unknown, wrong, revoked, expired or misplaced key from the others.
+   */
+  authenticate(presented: string, head: Pick<RequestHead, "remoteAddress">): Principal {
+    const nowMs = this.#clock.now();
+    const { key, isInForce } = this.#recognise(presented, nowMs);
+    if (isInForce && key.networks === undefined) return this.#use(key, nowMs);
+    const isInside = (key.networks ?? NOWHERE).includes(head.remoteAddress);
+    if (!isInForce || !isInside) throw fail("auth_invalid");
+    return this.#use(key, nowMs);
+  }
+
+  /** Whether this is the text of a key in force, wherever it may be used from. */
+  isValid(presented: string): boolean {
+    return this.#recognise(presented, this.#clock.now()).isInForce;
+  }
+
+  /** Of a key that is in force: for what was made from it and must end with it. */
+  principalOf(id: string): Principal | undefined {
+    const key = this.#keys.get(id);
+    return key?.isInForce(this.#clock.now()) ? key.principal : undefined;
+  }
+
+  /** Whether a key may be used from where the request comes from. */
+  mayUse(id: string, head: Pick<RequestHead, "remoteAddress">): boolean {
+    const key = this.#keys.get(id);
+    return key !== undefined && (key.networks?.includes(head.remoteAddress) ?? true);
   }
 
   list(): KeyJson[] {
-    return [...this.#keys.values()].map(({ record }) => toJson(record));
+    return [...this.#keys.values()].map((key) => key.toJson());
   }
 
-  /** Idempotent. @throws `key_not_found` */
-  async revoke(id: string): Promise<KeyJson> {
-    const live = this.#keys.get(id);
-    if (live === undefined) throw fail("key_not_found", `There is no key ${id}.`);
-    if (live.record.revokedAtMs === null) {
-      live.record.revokedAtMs = this.#clock.now();
-      for (const listener of this.#revocationListeners) listener(id);
-      await this.#save();
-    }
-    return toJson(live.record);
-  }
-
+  /** Told of every key that is revoked or expires, at once. */
   onRevoked(listener: (keyId: string) => void): void {
     this.#revocationListeners.add(listener);
   }
 
-  #remember(record: KeyRecord): void {
-    const { id, kind, name, scopes } = record;
-    const principal: Principal = { kind, keyId: id, tenant: id, name, scopes: new Set<Scope>(scopes) };
-    this.#keys.set(record.id, { record, hash: Buffer.from(record.sha256, "hex"), principal });
+  /** Writes down the last uses. Idempotent. */
+  async close(): Promise<void> {
+    this.#state = "closed";
+    this.#expiries.close();
+    const hasUses = this.#usesTimer !== undefined;
+    this.#usesTimer?.cancel();
+    this.#usesTimer = undefined;
+    if (hasUses) await this.#file.save();
+    await this.#file.settled();
   }
 
-  /** Writes one after the other, so that the newest state is the one that stays. */
-  #save(): Promise<void> {
-    const write = (): Promise<void> => {
-      const keys = [...this.#keys.values()].map(({ record }) => record);
-      return writeFileAtomic(this.#file, `${JSON.stringify({ version: 1, keys }, null, 2)}\n`, {
-        mode: 0o600,
-      });
-    };
-    this.#writing = this.#writing.then(write, write);
-    return this.#writing;
+  #recognise(presented: string, nowMs: number): { readonly key: HeldKey; readonly isInForce: boolean } {
+    const hash = hashCredential(presented);
+    const byHash = this.#byHash.get(hash.toString("hex"));
+    const byId = this.#keys.get(credentialId(presented) ?? "");
+    const key = byHash ?? byId ?? NO_KEY;
+    const isRight = timingSafeEqual(hash, key.hash);
+    const isAlive = key.isInForce(nowMs);
+    return { key, isInForce: isRight && isAlive };
   }
-}
 
-function toJson({ id, kind, name, scopes, createdAtMs, revokedAtMs }: KeyRecord): KeyJson {
-  return {
-    id,
-    kind,
-    name,
-    scopes,
-    created_at: new Date(createdAtMs).toISOString(),
-    revoked_at: revokedAtMs === null ? null : new Date(revokedAtMs).toISOString(),
-    tenant: id,
-    expires_at: null,
-    last_used_at: null,
-    networks: null,
-    models: null,
-    sites: null,
-    replaces: null,
-    source: "issued",
-  };
+  #use(key: HeldKey, nowMs: number): Principal {
+    if (key.use(nowMs) && key.source === "issued" && this.#state === "open")
+      this.#usesTimer ??= this.#clock.after(USES_WRITTEN_AFTER_MS, () => this.#writeUses());
+    return key.principal;
+  }
+
+  #writeUses(): void {
+    this.#usesTimer = undefined;
+    this.#file.save().catch((error: unknown) => {
+      this.#log?.warn({ err: error }, "the last uses of keys could not be written");
+    });
+  }
+
+  /** @throws `key_not_found`, `request_invalid` */
+  #issued(id: string, verb: string): HeldKey {
+    const key = this.#keys.get(id);
+    if (key === undefined) throw fail("key_not_found", `There is no key ${id}.`);
+    if (key.source === "issued") return key;
+    const message = `Key ${id} stands in the configuration and cannot be ${verb} here: take it out of the configuration.`;
+    throw fail("request_invalid", message, { id });
+  }
+
+  #hold(record: KeyRecord): HeldKey {
+    const key = new HeldKey(record, "issued");
+    this.#keys.set(record.id, key);
+    return key;
+  }
+
+  #watch(key: HeldKey): void {
+    const { id, expiresAtMs } = key.record;
+    if (expiresAtMs !== null && key.isInForce(this.#clock.now())) this.#expiries.watch(id, expiresAtMs);
+  }
+
+  #tellEnd(id: string): void {
+    for (const listener of this.#revocationListeners) listener(id);
+  }
+
+  #issuedRecords(): KeyRecord[] {
+    return [...this.#keys.values()].filter(({ source }) => source === "issued").map(({ record }) => record);
+  }
 }
