@@ -7,10 +7,13 @@ import { parseAnswer, refusal } from "./answers.ts";
 import type { Fetch, FetchRequest, FetchResponse } from "./fetch-port.ts";
 import { type Repeatability, type RetryPolicy, withRetries } from "./retry.ts";
 import { TimeLimit } from "./time-limit.ts";
+import { CallCredential, fixedCredential, type TokenSource } from "./token-source.ts";
 
 export interface TransportOptions {
   readonly url: string;
   readonly key: string | undefined;
+  /** What is sent instead of the key. */
+  readonly tokens?: TokenSource;
   readonly fetch: Fetch;
   readonly retry: RetryPolicy;
   readonly clock: Clock;
@@ -63,10 +66,12 @@ interface Prepared {
 
 export class Transport {
   readonly #options: TransportOptions;
+  readonly #tokens: TokenSource;
   readonly #base: { readonly origin: string; readonly prefix: string };
 
   constructor(options: TransportOptions) {
     this.#options = options;
+    this.#tokens = options.tokens ?? fixedCredential(options.key);
     this.#base = parseAddress(options.url);
   }
 
@@ -91,10 +96,11 @@ export class Transport {
     const hasKey = call.headers?.[IDEMPOTENCY_KEY] !== undefined;
     const isIdempotent = call.isIdempotent ?? (call.method !== "POST" || hasKey);
     const { isErrorAnAnswer = false } = call;
+    const credential = new CallCredential(this.#tokens);
     return withRetries(
       { policy, clock, random },
       { isIdempotent, isErrorAnAnswer },
-      () => this.#once(call, signal),
+      () => credential.use((bearer) => this.#once(call, bearer, signal), signal),
       signal,
     );
   }
@@ -102,11 +108,9 @@ export class Transport {
   /** The body of the answer as it arrives; one try. Leaving the loop lets go of the connection. Throws like {@link request}. */
   async *stream(call: Call, signal?: AbortSignal): AsyncGenerator<Uint8Array, void> {
     signal?.throwIfAborted();
-    const prepared = this.#prepare(call);
-    const limit = this.#limit(call, prepared, signal);
+    const credential = new CallCredential(this.#tokens);
+    const { response, limit } = await credential.use((bearer) => this.#open(call, bearer, signal), signal);
     try {
-      const response = await this.#fetch(prepared, limit);
-      if (!isSuccess(response.status)) throw this.#refusal(response, await response.text());
       const reader = response.body?.getReader();
       for (;;) {
         limit.restart();
@@ -128,9 +132,27 @@ export class Transport {
     return parseAnswer({ name: `${method} ${path}`, address: this.address }, text, schema);
   }
 
-  async #once(call: Call, signal: AbortSignal | undefined): Promise<Answer> {
+  async #open(
+    call: Call,
+    bearer: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly response: FetchResponse; readonly limit: TimeLimit }> {
+    const prepared = this.#prepare(call, bearer);
+    const limit = this.#limit(call, prepared, signal);
+    try {
+      const response = await this.#fetch(prepared, limit);
+      if (!isSuccess(response.status)) throw this.#refusal(response, await response.text());
+      return { response, limit };
+    } catch (error) {
+      const reason = limit.explain(error);
+      limit.abort();
+      throw reason;
+    }
+  }
+
+  async #once(call: Call, bearer: string | undefined, signal: AbortSignal | undefined): Promise<Answer> {
     signal?.throwIfAborted();
-    const prepared = this.#prepare(call);
+    const prepared = this.#prepare(call, bearer);
     const limit = this.#limit(call, prepared, signal);
     try {
       const response = await this.#fetch(prepared, limit);
@@ -161,10 +183,10 @@ export class Transport {
     return refusal(response, text, { address: this.address, nowMs: this.#options.clock.now() });
   }
 
-  #prepare(call: Call): Prepared {
+  #prepare(call: Call, bearer: string | undefined): Prepared {
     const { method, json, raw } = call;
     const url = this.#urlOf(call);
-    const headers = this.#headersOf(call);
+    const headers = headersOf(call, bearer);
     if (json !== undefined) {
       headers["content-type"] = "application/json";
       const body = JSON.stringify(json);
@@ -183,16 +205,15 @@ export class Transport {
     }
     return url.href;
   }
+}
 
-  #headersOf({ headers: own = {} }: Call): Record<string, string> {
-    const headers: Record<string, string> = { accept: "application/json" };
-    const { key } = this.#options;
-    if (key !== undefined) headers.authorization = `Bearer ${key}`;
-    for (const [name, value] of Object.entries(own)) {
-      if (value !== undefined) headers[name] = value;
-    }
-    return headers;
+function headersOf({ headers: own = {} }: Call, bearer: string | undefined): Record<string, string> {
+  const headers: Record<string, string> = { accept: "application/json" };
+  if (bearer !== undefined) headers.authorization = `Bearer ${bearer}`;
+  for (const [name, value] of Object.entries(own)) {
+    if (value !== undefined) headers[name] = value;
   }
+  return headers;
 }
 
 function isSuccess(status: number): boolean {
