@@ -32,6 +32,7 @@ export const DEFAULT_RETRY: RetryPolicy = { maxTries: 5, baseMs: 200, capMs: 500
 const REFUSED_BEFORE_ACCEPTED: ReadonlySet<ErrorCode> = new Set([
   "queue_full",
   "key_queue_full",
+  "rate_limited",
   "gateway_draining",
 ]);
 /** Codes that the SDK itself makes when no answer came. */

@@ -16,6 +16,7 @@ import type { Explanation } from "../scheduler/explanation.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import type { Document, TaskQuery, TaskStore } from "../store/task-store.ts";
 import { AttemptJournal } from "./attempt-journal.ts";
+import { withinPermission } from "./permission.ts";
 import { beginAnew, newTask, type TaskRecord, type WebhookEvent } from "./record.ts";
 import { orderOf, type Submission } from "./submission.ts";
 import { TaskWatch } from "./task-watch.ts";
@@ -31,6 +32,16 @@ export interface Notifier {
   wake(): void;
 }
 
+/** What the service needs of daily quotas. */
+export interface TaskQuota {
+  /** @throws `quota_exceeded`: then nothing was charged. @returns the day that was charged. */
+  chargeTasks(owner: { readonly tenant: string }, count: number): number;
+  /** They were not stored. */
+  refundTasks(owner: { readonly tenant: string }, count: number, day: number): void;
+  /** The task has ended, with all of its attempts. */
+  taskSettled(task: TaskRecord): void;
+}
+
 export interface TaskServiceOptions {
   readonly clock: Clock;
   readonly log: Logger;
@@ -38,6 +49,8 @@ export interface TaskServiceOptions {
   readonly scheduler: Scheduler;
   readonly admission: Admission;
   readonly notifier: Notifier;
+  /** Absent: nobody's use is counted or limited. */
+  readonly quota?: TaskQuota | undefined;
 }
 
 /** A synchronous inference under way. */
@@ -91,21 +104,21 @@ export class TaskService {
   /**
    * When this has resolved the tasks are in the store (or, relaxed, on their way): all of them or none.
    * @param documents what is stored with them.
-   * @throws `key_queue_full`, `queue_full`, `store_full`, `store_failed`
+   * @throws `key_queue_full`, `queue_full`, `quota_exceeded`, `store_full`, `store_failed`
    */
   async submit(
     principal: Principal,
     submissions: readonly Submission[],
     documents: (tasks: readonly TaskRecord[]) => readonly Document[] = () => [],
   ): Promise<TaskRecord[]> {
-    const { scheduler, store, admission } = this.#options;
+    const { scheduler, store } = this.#options;
     const tasks = submissions.map((submission) => this.#create(principal, submission));
     const bytes = tasks.reduce((sum, { inputBytes }) => sum + inputBytes, 0);
-    admission.reserve(principal.tenant, tasks.length, bytes);
+    const giveBack = this.#reserve(principal, tasks.length, bytes);
     try {
       await store.insert(tasks, documents(tasks));
     } catch (error) {
-      admission.release(principal.tenant, tasks.length, bytes);
+      giveBack();
       throw error;
     }
     scheduler.submit(tasks, { isStored: true });
@@ -138,11 +151,11 @@ export class TaskService {
     }
   }
 
-  /** @throws `key_queue_full`, `queue_full` */
+  /** @throws `key_queue_full`, `queue_full`, `quota_exceeded` */
   infer(principal: Principal, submission: Submission): Inference {
-    const { scheduler, admission } = this.#options;
+    const { scheduler } = this.#options;
     const task = this.#create(principal, submission);
-    admission.reserve(principal.tenant, 1, task.inputBytes);
+    this.#reserve(principal, 1, task.inputBytes);
     this.#unstored.add(task.id);
     const done = new Promise<TaskRecord>((resolve, reject) => {
       const stop = this.watch.watch(task.id, (ended) => {
@@ -189,7 +202,7 @@ export class TaskService {
 
   /** Another life for a task that failed or timed out. @throws `task_not_found`, `task_not_retryable`, and as {@link submit} */
   async retry(principal: Principal, id: string): Promise<TaskRecord> {
-    const { store, scheduler, admission, clock } = this.#options;
+    const { store, scheduler, clock } = this.#options;
     const task = await this.get(principal, id);
     const mayRetry = (task.state === "FAILED" || task.state === "TIMED_OUT") && store.hasInput(task.id);
     if (!mayRetry || this.#arriving.has(task.id)) {
@@ -203,7 +216,7 @@ export class TaskService {
         },
       );
     }
-    admission.reserve(task.tenant, 1, task.inputBytes);
+    const giveBack = this.#reserve(task, 1, task.inputBytes);
     task.output = undefined;
     beginAnew(task, clock.now());
     const reopening = store.reopen(task).then(() => task);
@@ -211,7 +224,7 @@ export class TaskService {
     try {
       await reopening;
     } catch (error) {
-      admission.release(task.tenant, 1, task.inputBytes);
+      giveBack();
       throw error;
     } finally {
       this.#arriving.delete(task.id);
@@ -271,7 +284,9 @@ export class TaskService {
 
   /** For the scheduler: the task has reached a final state. */
   settled(task: TaskRecord): void {
-    this.#options.admission.release(task.tenant, 1, task.inputBytes);
+    const { admission, quota } = this.#options;
+    admission.release(task.tenant, 1, task.inputBytes);
+    quota?.taskSettled(task);
     if (this.#unstored.delete(task.id)) {
       this.watch.announce(task);
       return;
@@ -282,6 +297,24 @@ export class TaskService {
 
   close(): void {
     this.#journal.close();
+  }
+
+  /** Room in the queue and a share of the quota, or neither. @returns what gives both back. */
+  #reserve(owner: { readonly tenant: string }, count: number, bytes: number): () => void {
+    const { admission, quota } = this.#options;
+    const { tenant } = owner;
+    admission.reserve(tenant, count, bytes);
+    let day: number | undefined;
+    try {
+      day = quota?.chargeTasks(owner, count);
+    } catch (error) {
+      admission.release(tenant, count, bytes);
+      throw error;
+    }
+    return () => {
+      admission.release(tenant, count, bytes);
+      if (day !== undefined) quota?.refundTasks(owner, count, day);
+    };
   }
 
   /** Nobody is told of an end that is not stored: the task would run again after a restart. */
@@ -327,7 +360,9 @@ export class TaskService {
       .slice(0, limit);
   }
 
-  #create(principal: Principal, submission: Submission): TaskRecord {
+  /** @throws `auth_forbidden` for a model or site that is not the principal's */
+  #create(principal: Principal, asked: Submission): TaskRecord {
+    const submission = withinPermission(principal, asked);
     const nowMs = this.#options.clock.now();
     const id = submission.id ?? this.#ids.nextTaskId(nowMs);
     const { deadlineMs, input } = submission;

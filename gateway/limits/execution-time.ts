@@ -1,0 +1,31 @@
+/** How long workers worked on a task for its owner: what is charged as GPU time. */
+
+import { RETRY_CAUSES } from "@legacygpu/shared/task";
+import { type AttemptRecord, currentAttempts, type TaskRecord } from "../tasks/record.ts";
+
+const CAUSES_OF_THE_SYSTEM: ReadonlySet<string> = new Set(RETRY_CAUSES);
+
+/**
+ * Since it was submitted, or since its owner asked for another try.
+ *
+ * The worker says how long it ran the model for a result. No worker says so of an attempt without one: from its beginning to its end is
+ * charged when the owner, the input or the model ended it, and nothing when the system is at fault.
+ */
+export function executionMs(task: TaskRecord): number {
+  let totalMs = 0;
+  for (const attempt of currentAttempts(task)) {
+    if (attempt.outcome === "completed") totalMs += task.timings?.onWorker.executeMs ?? 0;
+    else if (!isFaultOfTheSystem(attempt)) totalMs += heldMs(attempt);
+  }
+  return totalMs;
+}
+
+function isFaultOfTheSystem({ outcome, error }: AttemptRecord): boolean {
+  return outcome === "worker_lost" || (error !== undefined && CAUSES_OF_THE_SYSTEM.has(error.code));
+}
+
+function heldMs({ acceptedAtMs, endedAtMs }: AttemptRecord): number {
+  if (acceptedAtMs === undefined || endedAtMs === undefined) return 0;
+  // The wall clock may have been set back meanwhile.
+  return Math.max(0, endedAtMs - acceptedAtMs);
+}
