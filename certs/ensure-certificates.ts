@@ -1,8 +1,8 @@
 /**
  * Keeps a development CA and a server certificate under it in a folder, so that TLS works with no step by hand.
  *
- *   ca.pem       the CA's certificate: clients and agents pin it
- *   ca.key       its private key, needed only to issue; may be moved away
+ *   ca.pem       the CA's certificate, and the next one's while it is being changed (`ca-change.ts`): clients and agents pin them
+ *   ca.key       the private keys, needed only to issue; may be moved away
  *   server.pem   the server's certificate
  *   server.key   its private key
  *
@@ -17,6 +17,7 @@ import { fail } from "@legacygpu/shared/errors";
 import { writeFileAtomic } from "@legacygpu/shared/files";
 import { hostsOf, normalHosts, unitedHosts } from "./hosts.ts";
 import { issueCa, issueServer, newPrivateKey, privateKeyPem } from "./issue.ts";
+import { type CaPair, caFilesIn, readCa, type StoredCa, writeCaKeys } from "./stored-ca.ts";
 import { type KeyPair, readCertificate, readPrivateKey } from "./stored-pair.ts";
 
 const RENEW_BEFORE_MS = 30 * 86_400_000;
@@ -30,6 +31,7 @@ export interface CertificateOptions {
 
 export interface Certificates {
   readonly caFile: string;
+  /** All of `caFile`: one certificate, or two. */
   readonly caPem: string;
   readonly certFile: string;
   readonly keyFile: string;
@@ -46,32 +48,31 @@ export async function ensureCertificates({ dir, hosts, clock }: CertificateOptio
   const wanted = normalHosts(hosts);
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const ca = await ensureCa(dir, clock.now());
-  const created = await ensureServer(dir, ca, wanted, clock.now());
+  const created = await ensureServer(dir, ca.signer, wanted, clock.now());
   return {
-    caFile: join(dir, "ca.pem"),
-    caPem: ca.pem,
+    caFile: caFilesIn(dir).certFile,
+    caPem: ca.bundlePem,
     certFile: join(dir, "server.pem"),
     keyFile: join(dir, "server.key"),
     created,
   };
 }
 
-async function ensureCa(dir: string, nowMs: number): Promise<KeyPair> {
-  const certFile = join(dir, "ca.pem");
-  const keyFile = join(dir, "ca.key");
-  const stored = await readCertificate(certFile, keyFile);
+async function ensureCa(dir: string, nowMs: number): Promise<StoredCa> {
+  const files = caFilesIn(dir);
+  const stored = await readCa(files);
   if (stored !== undefined) {
-    checkCa(stored, certFile, nowMs);
+    checkCa(stored.signer, files.certFile, nowMs);
     return stored;
   }
-  const key = (await readPrivateKey(keyFile)) ?? newPrivateKey();
-  await writeFileAtomic(keyFile, privateKeyPem(key), { mode: 0o600 });
-  const pem = await issueCa(key, nowMs);
-  await writeFileAtomic(certFile, pem);
-  return { pem, certificate: new X509Certificate(pem), key };
+  const key = (await readPrivateKey(files.keyFile)) ?? newPrivateKey();
+  await writeCaKeys(files, [key]);
+  const bundlePem = await issueCa(key, nowMs);
+  await writeFileAtomic(files.certFile, bundlePem);
+  return { bundlePem, signer: { certificate: new X509Certificate(bundlePem), key }, successor: undefined };
 }
 
-function checkCa({ certificate }: KeyPair, file: string, nowMs: number): void {
+function checkCa({ certificate }: CaPair, file: string, nowMs: number): void {
   if (!certificate.ca) {
     throw fail("certificate_invalid", `${file} is not the certificate of a CA. ${startOver(file)}`, { file });
   }
@@ -92,7 +93,7 @@ function startOver(caFile: string): string {
 }
 
 /** @returns whether a new certificate was written. */
-async function ensureServer(dir: string, ca: KeyPair, wanted: string[], nowMs: number): Promise<boolean> {
+async function ensureServer(dir: string, ca: CaPair, wanted: string[], nowMs: number): Promise<boolean> {
   const certFile = join(dir, "server.pem");
   const keyFile = join(dir, "server.key");
   const stored = await readCertificate(certFile, keyFile);
@@ -108,16 +109,18 @@ async function ensureServer(dir: string, ca: KeyPair, wanted: string[], nowMs: n
   return true;
 }
 
-function isGood({ certificate }: KeyPair, ca: KeyPair, wanted: readonly string[], nowMs: number): boolean {
+function isGood({ certificate }: KeyPair, ca: CaPair, wanted: readonly string[], nowMs: number): boolean {
   const covered = new Set(hostsOf(certificate.subjectAltName));
+  const endsAtMs = Date.parse(certificate.validTo);
   return (
-    Date.parse(certificate.validTo) - nowMs > RENEW_BEFORE_MS &&
+    // What ends with its CA cannot be prolonged.
+    (endsAtMs - nowMs > RENEW_BEFORE_MS || endsAtMs >= Date.parse(ca.certificate.validTo)) &&
     wanted.every((host) => covered.has(host)) &&
     certificate.verify(ca.certificate.publicKey)
   );
 }
 
-function issuerOf(ca: KeyPair, dir: string): { caName: string; caKey: KeyObject; caNotAfterMs: number } {
+function issuerOf(ca: CaPair, dir: string): { caName: string; caKey: KeyObject; caNotAfterMs: number } {
   const caName = ca.certificate.subject.match(/^CN=([^\n]+)$/)?.[1];
   // Certificates are signed with ECDSA: the key of an RSA or Ed25519 CA cannot do that.
   if (ca.key?.asymmetricKeyType !== "ec" || caName === undefined) {

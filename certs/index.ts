@@ -1,3 +1,5 @@
-/** Development certificates: what other packages may use of this one. */
+/** The private CA and its certificates: what other packages may use of this one. */
 
+export { type CaChangeOptions, finishCaChange, startCaChange } from "./ca-change.ts";
+export { type CertificateFacts, describeCertificates } from "./describe.ts";
 export { type CertificateOptions, type Certificates, ensureCertificates } from "./ensure-certificates.ts";

@@ -25,11 +25,20 @@ export async function readCertificate(certFile: string, keyFile: string): Promis
 
 /** @returns undefined when there is no key. */
 export async function readPrivateKey(keyFile: string): Promise<KeyObject | undefined> {
-  const pem = await readIfThere(keyFile);
-  return pem === undefined ? undefined : parse(keyFile, () => createPrivateKey(pem));
+  return (await readPrivateKeys(keyFile))[0];
 }
 
-async function readIfThere(file: string): Promise<string | undefined> {
+/** All keys in the file, in their order. */
+export async function readPrivateKeys(keyFile: string): Promise<KeyObject[]> {
+  const pem = await readIfThere(keyFile);
+  if (pem === undefined) return [];
+  const blocks = pem
+    .split(/(?=^-----BEGIN )/m)
+    .filter((block) => /^-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(block));
+  return parse(keyFile, () => (blocks.length === 0 ? [pem] : blocks).map((block) => createPrivateKey(block)));
+}
+
+export async function readIfThere(file: string): Promise<string | undefined> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {
@@ -38,7 +47,7 @@ async function readIfThere(file: string): Promise<string | undefined> {
   }
 }
 
-function parse<Parsed>(file: string, read: () => Parsed): Parsed {
+export function parse<Parsed>(file: string, read: () => Parsed): Parsed {
   try {
     return read();
   } catch (error) {
@@ -46,7 +55,7 @@ function parse<Parsed>(file: string, read: () => Parsed): Parsed {
   }
 }
 
-function damaged(file: string, what: string, cause?: unknown): LegacyGpuError {
+export function damaged(file: string, what: string, cause?: unknown): LegacyGpuError {
   const remedy = /\bserver\.(pem|key)$/.test(file)
     ? "Restore it, or delete server.pem and server.key beside it and start again."
     : "Restore it, or delete its folder and start again; then every client and agent needs the new ca.pem.";

@@ -1,12 +1,13 @@
-/** `fetch` for Node that trusts one private CA and honours an egress proxy. The only importer of undici here. */
+/** `fetch` for Node that trusts one private CA, or two while it is being changed, and honours an egress proxy. The only importer of undici here. */
 
-import { X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 import { fail } from "@legacygpu/shared/errors";
+import { certificatesIn } from "@legacygpu/shared/pem";
 import { Agent, type Dispatcher, EnvHttpProxyAgent, fetch } from "undici";
 import type { Fetch } from "./fetch-port.ts";
 
 export interface PinnedFetchOptions {
-  /** The only CA that is trusted. Absent: those that Node trusts. */
+  /** The only CAs that are trusted: one, or two while the gateway's is being changed. Absent: those that Node trusts. */
   readonly caPem?: string;
   /** Where `caPem` came from, for messages. */
   readonly caFile?: string;
@@ -21,7 +22,7 @@ export interface ProxyOptions {
 
 export type PinnedFetch = Fetch & { readonly trust: string; close(): Promise<void> };
 
-/** @throws `certificate_invalid` when `caPem` is not a certificate. */
+/** @throws `certificate_invalid` when `caPem` is not a certificate, or one of several is damaged. */
 export function pinnedFetch({ caPem, caFile, proxy }: PinnedFetchOptions = {}): PinnedFetch {
   const trust = caPem === undefined ? "the CAs that Node trusts" : describeCa(caPem, caFile);
   const dispatcher = dispatcherFor(caPem, proxy);
@@ -36,13 +37,15 @@ function dispatcherFor(caPem: string | undefined, proxy: ProxyOptions | undefine
 }
 
 function describeCa(caPem: string, caFile: string | undefined): string {
-  const name = readCertificate(caPem, caFile).subject.replaceAll("\n", ", ");
+  const name = readCertificates(caPem, caFile)
+    .map(({ subject }) => subject.replaceAll("\n", ", "))
+    .join(" or ");
   return caFile === undefined ? `only ${name}` : `only ${name} (${caFile})`;
 }
 
-function readCertificate(caPem: string, caFile = "caPem"): X509Certificate {
+function readCertificates(caPem: string, caFile = "caPem"): X509Certificate[] {
   try {
-    return new X509Certificate(caPem);
+    return certificatesIn(caPem);
   } catch (error) {
     const message = `${caFile} is not a certificate in PEM form: give the gateway's ca.pem.`;
     throw fail("certificate_invalid", message, { file: caFile }, error);

@@ -2,14 +2,15 @@
 
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { connect, createServer, isIPv4 } from "node:net";
 import { asLegacyGpuError, fail, type LegacyGpuError } from "@legacygpu/shared/errors";
 
 /** One cannot connect to "any address", but to the machine itself. */
 const ANY_ADDRESS: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 const CONNECT_LIMIT_MS = 1000;
 
-interface CertificateFiles {
+/** PEM files; the certificate may be followed by those of intermediate CAs. */
+export interface CertificateFiles {
   readonly keyFile: string;
   readonly certFile: string;
 }
@@ -66,8 +67,15 @@ function isAnswered(host: string, port: number): Promise<boolean> {
   });
 }
 
-const isLoopback = (host: string): boolean =>
-  host === "localhost" || host === "::1" || host.startsWith("127.");
+export const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+
+/** Keys and inputs would travel in the open. @throws `config_invalid` unless `host` is this machine only. */
+export function refusePlainHttp(host: string): void {
+  if (isLoopback(host)) return;
+  const message = `Without TLS the gateway listens on loopback only, and ${host || "any address"} is not. Listen on 127.0.0.1, or use TLS.`;
+  throw fail("config_invalid", message, { host });
+}
 
 /** Tries the same with the standard library, which says what is wrong. */
 export async function explainListenFailure(host: string, port: number): Promise<LegacyGpuError> {

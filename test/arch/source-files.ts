@@ -1,4 +1,4 @@
-/** The source files of the product and what each of them imports, read as text. */
+/** The source files of the product and what each of them imports, and every text of the repository. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
@@ -29,6 +29,23 @@ function walk(folder: string): string[] {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) return walk(path);
     return /\.ts$/.test(entry.name) && !entry.name.endsWith(".d.ts") ? [path] : [];
+  });
+}
+
+/** Whatever somebody wrote, in all folders: code, scripts, settings, documents. */
+export function textFiles(): { readonly path: string; readonly text: string }[] {
+  return walkTexts(ROOT).map((path) => ({ path: toPath(path), text: readFileSync(path, "utf8") }));
+}
+
+const NOT_OURS = new Set(["node_modules", "dist", ".git", ".cache"]);
+const TEXT_FILE = /(\.(c|cjs|js|json|md|mjs|mts|npmrc|py|sh|toml|ts|ya?ml)|^[^.]+)$/;
+
+function walkTexts(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    if (NOT_OURS.has(entry.name) || entry.name === "package-lock.json") return [];
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return walkTexts(path);
+    return entry.isFile() && TEXT_FILE.test(entry.name) ? [path] : [];
   });
 }
 

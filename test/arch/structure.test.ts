@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { PACKAGES, type SourceFile, sourceFiles } from "./source-files.ts";
+import { PACKAGES, type SourceFile, sourceFiles, textFiles } from "./source-files.ts";
 
 const files = sourceFiles();
 
@@ -87,7 +87,7 @@ const RESERVED: readonly [what: string, pattern: RegExp, allowed: RegExp][] = [
   [
     "the environment is read in entry points only",
     /\bprocess\.env\b/,
-    /^(client\/cli\/main|agent\/runner\/child)\.ts$/,
+    /^(client\/cli\/main|agent\/runner\/child|gateway\/http\/head-limit)\.ts$/,
   ],
   [
     "only entry points end the process",
@@ -95,7 +95,6 @@ const RESERVED: readonly [what: string, pattern: RegExp, allowed: RegExp][] = [
     /^(client\/cli\/main|client\/cli\/stop-signals|agent\/runner\/child|agent\/hardware\/\S+)\.ts$/,
   ],
   ["console is not used", /\bconsole\.\w+\(/, /^$/],
-  ["nothing disables the check of certificates", /rejectUnauthorized|NODE_TLS_REJECT_UNAUTHORIZED/, /^$/],
   ["no type is switched off", /@ts-ignore|@ts-nocheck|\bas any\b|: any\b/, /^$/],
 ];
 
@@ -108,6 +107,62 @@ test("what is reserved for some files stays in them", () => {
       .map(({ path }) => `${path}: ${what}`),
   );
   assert.deepEqual(wrong, []);
+});
+
+/** The ways to believe a peer without looking at its certificate, in the languages and tools that may turn up here. */
+const UNVERIFIED: readonly RegExp[] = [
+  /reject_?unauthori[sz]ed/i,
+  /checkServerIdentity/,
+  /strict-?ssl/i,
+  /\bcurl\b[^\n]*\s(-[a-zA-Z]*k|--(proxy-)?insecure)\b/,
+  /no-check-certificate/,
+  /InsecureSkipVerify|CERT_NONE|verify\s*=\s*False/,
+];
+
+/** File → why it may. */
+const MAY_GO_UNVERIFIED: Readonly<Record<string, string>> = {
+  "agent/enrolment/trust.ts":
+    "the first contact of an agent that joins: it sends nothing secret, and compares a pin with what it is shown",
+  "test/arch/structure.test.ts": "names what is forbidden",
+};
+
+test("nothing disables the check of certificates: not the product, nor tests, benches, scripts or documents", () => {
+  const texts = textFiles();
+  const wrong = texts
+    .filter(({ path, text }) => {
+      const code = path.endsWith(".ts") ? withoutComments(text) : text;
+      return !(path in MAY_GO_UNVERIFIED) && UNVERIFIED.some((pattern) => pattern.test(code));
+    })
+    .map(({ path }) => path);
+  assert.deepEqual(wrong, []);
+  for (const part of ["gateway/", "bench/", "scripts/", "test/e2e/", "docs/"]) {
+    assert.ok(
+      texts.some(({ path }) => path.startsWith(part)),
+      part,
+    );
+  }
+});
+
+test("every spelling of a disabled check is found", () => {
+  const spellings = [
+    "connect({ rejectUnauthorized: false })",
+    'options["rejectUnauthorized"] = flag',
+    "NODE_TLS_REJECT_UNAUTHORIZED=0 node x.js",
+    "connect({ checkServerIdentity: () => undefined })",
+    "npm config set strict-ssl false",
+    "request({ strictSSL: false })",
+    "curl -sk https://localhost",
+    "curl https://localhost --insecure",
+    "wget --no-check-certificate https://localhost",
+    "requests.get(url, verify=False)",
+  ];
+  for (const text of spellings)
+    assert.ok(
+      UNVERIFIED.some((pattern) => pattern.test(text)),
+      text,
+    );
+  for (const text of ["curl --cacert ca.pem https://localhost", "curl -K config https://localhost"])
+    assert.ok(!UNVERIFIED.some((pattern) => pattern.test(text)), text);
 });
 
 test("no file name is a drawer", () => {
