@@ -5,10 +5,12 @@ import { join } from "node:path";
 import type { LegacyGpuError } from "@legacygpu/shared/errors";
 import { Lifecycle } from "@legacygpu/shared/lifecycle";
 import type { ModelRef } from "@legacygpu/shared/protocol/messages";
+import { openAccess } from "./enrolment/access.ts";
+import { clockAheadMs } from "./enrolment/trust.ts";
 import { CpuMeter } from "./hardware/load.ts";
 import { probeHardware } from "./hardware/probe.ts";
-import { probeProviders } from "./hardware/providers.ts";
-import { newInstanceId, workerIdentity } from "./identity.ts";
+import { probeProviders, providersWorkBehind } from "./hardware/providers.ts";
+import { newInstanceId } from "./identity.ts";
 import { Connection, type LinkState } from "./link/connection.ts";
 import { LinkGate } from "./link/gate.ts";
 import { buildHello } from "./link/hello.ts";
@@ -19,6 +21,7 @@ import { BlobCache } from "./models/blob-cache.ts";
 import { ModelIndex } from "./models/model-index.ts";
 import { ModelShelf } from "./models/shelf.ts";
 import { type AgentOptions, checkOptions, childEnvironment } from "./options.ts";
+import { type JailMeasure, openJail } from "./runner/jail.ts";
 import { spawnRunner } from "./runner/process.ts";
 import { Supervisor, type SupervisorStatus } from "./runner/supervisor.ts";
 import { Spool } from "./tasks/spool.ts";
@@ -40,6 +43,8 @@ export interface AgentStatus {
   /** Of these, how many are finished and wait on the disk for a link. */
   readonly spooled: number;
   readonly runner: SupervisorStatus;
+  /** What the runners are kept from on this machine. */
+  readonly jail: readonly JailMeasure[];
   /** `name:version state`. */
   readonly models: readonly string[];
 }
@@ -57,25 +62,44 @@ export interface Agent {
 
 /**
  * Resolves when the agent has begun to dial; it goes on dialing for as long as that can help.
- * @throws `config_invalid`.
+ * @throws `config_invalid`, `auth_missing`; with a join token also `gateway_untrusted`, `clock_wrong`, `auth_invalid`, `worker_id_in_use`.
  */
 export async function startAgent(given: AgentOptions): Promise<Agent> {
   const options = checkOptions(given);
-  const { clock, random, stateDir, gateway, slots, site, labels } = options;
+  const { clock, random, stateDir, slots, labels } = options;
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
-  const workerId = await workerIdentity(stateDir, options.workerId);
+  const access = await openAccess(options);
+  const { workerId, gateway } = access;
   const identity = { workerId, instanceId: newInstanceId() };
   const log = options.log.child({ workerId });
   const env = childEnvironment(options.env);
   const hardware = await probeHardware(env);
+  const blobsDir = join(stateDir, "models", "blobs");
   const providers = await probeProviders({ stateDir, hardware, wanted: options.providers, env, log });
+  const jail = await openJail({
+    stateDir,
+    modelsDir: blobsDir,
+    env,
+    maxMemoryBytes: options.maxRunnerMemoryBytes,
+    user: options.runnerUser,
+    suits: (prefix) => providersWorkBehind(prefix, providers, env),
+    log,
+  });
 
   const lifecycle = new Lifecycle(log);
-  const network = new Network({ gateway, key: options.key, caPem: options.caPem, env: options.env, clock });
+  const network = new Network({
+    gateway,
+    credentials: access.credentials,
+    caPem: access.caPem,
+    env: options.env,
+    clock,
+    clockAheadMs: () => clockAheadMs({ gateway, env: options.env }, clock),
+  });
   lifecycle.add("network", () => network.close());
+  lifecycle.add("access", () => access.close());
   const request = network.request.bind(network);
   const gate = new LinkGate();
-  const blobs = new BlobCache({ directory: join(stateDir, "models", "blobs"), request, gate, clock, random });
+  const blobs = new BlobCache({ directory: blobsDir, request, gate, clock, random });
   const index = new ModelIndex(join(stateDir, "models", "index.json"), log);
   await index.read((ref) => isCached(blobs, ref));
   lifecycle.add("model index", () => index.close());
@@ -88,7 +112,7 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
   });
 
   const supervisor = new Supervisor({
-    spawn: spawnRunner(env, log),
+    spawn: spawnRunner(env, log, jail),
     clock,
     random,
     log,
@@ -122,12 +146,19 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
   let announced: Hello["held"] = [];
   const connection: Connection = new Connection({
     dial: (handlers) => network.openSocket(handlers),
-    context: { gateway, caPem: options.caPem },
+    context: {
+      gateway,
+      isEnrolled: access.isEnrolled,
+      get caPem() {
+        return access.caPem;
+      },
+    },
     clock,
     random,
     log,
     hello: () => {
       const models = index.refs.map(({ name, version, file }) => ({ name, version, file }));
+      const { site } = access;
       const facts = { ...identity, site, labels, hardware, providers, slots, models, held: flow.held() };
       const hello = buildHello(facts);
       announced = hello.held;
@@ -181,7 +212,14 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
     await lifecycle.close();
     return error;
   });
-  log.info({ gateway: gateway.origin, site, providers, slots, gpus: hardware.gpus }, "the agent starts");
+  log.info(
+    { gateway: gateway.origin, site: access.site, providers, slots, gpus: hardware.gpus },
+    "the agent starts",
+  );
+  access.start({
+    onTrust: (caPem) => network.trust(caPem),
+    onRefused: (error) => connection.giveUp(error),
+  });
   connection.start();
   return {
     workerId,
@@ -190,11 +228,12 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
       gateway: gateway.origin,
       link: connection.state,
       lastError: describe(connection.lastError),
-      site,
+      site: access.site,
       providers,
       held: flow.heldCount,
       spooled: flow.spooledCount,
       runner: supervisor.status(),
+      jail: jail.measures,
       models: shelf.names(),
     }),
     drain: () => drain("the worker is shutting down"),

@@ -2,21 +2,26 @@
 
 import type { Clock, Random } from "@legacygpu/shared/clock";
 import { fail } from "@legacygpu/shared/errors";
+import type { JoinToken } from "@legacygpu/shared/join-token";
 import type { Logger } from "@legacygpu/shared/log";
+import { defaultMemoryLimit } from "./runner/jail.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface AgentOptions {
-  /** `wss://host:port`; `https://` means the same. */
-  readonly url: string;
-  /** The worker key, `lgw_…`. */
-  readonly key: string;
-  /** The gateway's CA when it is private; absent: the CAs that the system knows. */
+  /** The gateway to join, once; afterwards the same token changes nothing. */
+  readonly join?: JoinToken | undefined;
+  /** A worker key, `lgw_…`, for a box that joins nothing. With neither this nor a join token: the box uses what it joined before. */
+  readonly key?: string | undefined;
+  /** With a worker key: `wss://host:port`; `https://` means the same. A box that joined knows its gateway. */
+  readonly url?: string | undefined;
+  /** With a worker key: the gateway's CA when it is private; absent: the CAs that the system knows. */
   readonly caPem?: string | undefined;
   /** Identity and model cache. */
   readonly stateDir: string;
-  /** Default: proposed from the host's name and kept in `stateDir`. */
+  /** Default: proposed from the host's name and kept in `stateDir`. A box that joined keeps the one that it joined with. */
   readonly workerId?: string | undefined;
+  /** For a box that joined the gateway's word counts. */
   readonly site: string;
   readonly labels?: Readonly<Record<string, string>> | undefined;
   /** Tasks that run at a time, each in a process of its own. Default: 1. */
@@ -25,6 +30,10 @@ export interface AgentOptions {
   readonly providers?: readonly string[] | undefined;
   /** The longest that one run may take. Default: 5 minutes. */
   readonly executionLimitMs?: number | undefined;
+  /** The most memory that one runner may take before it is stopped. Default: an equal share of four fifths of the machine's, at least 1 GiB. */
+  readonly maxRunnerMemoryBytes?: number | undefined;
+  /** The user, by name or number, that runners run as when the agent is root; its group gets to read the models. Default: the agent's own. */
+  readonly runnerUser?: string | undefined;
   /** Finished outcomes that wait on the disk while there is no link; beyond either bound the oldest go. Default: 1 GiB, 2000 attempts. */
   readonly maxSpoolBytes?: number | undefined;
   readonly maxSpoolAttempts?: number | undefined;
@@ -33,17 +42,24 @@ export interface AgentOptions {
   readonly log: Logger;
   readonly clock: Clock;
   readonly random: Random;
+  /** Ends the start while it waits for a gateway to join. */
+  readonly signal?: AbortSignal | undefined;
 }
+
+export type CheckedOptions = ReturnType<typeof checkOptions>;
 
 const DEFAULT_EXECUTION_LIMIT_MS = 300_000;
 const DEFAULT_SPOOL_BYTES = 1024 ** 3;
 const DEFAULT_SPOOL_ATTEMPTS = 2000;
 /** Of the site and of each label; the gateway refuses longer ones. */
 const MAX_TEXT_CHARS = 256;
+/** An engine without a model takes a third of this. */
+const MIN_RUNNER_MEMORY_BYTES = 256 * 1024 ** 2;
 
 /** @throws `config_invalid`. */
 export function checkOptions(options: AgentOptions) {
   const { key, slots = 1, executionLimitMs = DEFAULT_EXECUTION_LIMIT_MS } = options;
+  if (options.url !== undefined) parseGatewayUrl(options.url);
   if (key === "") throw fail("config_invalid", "A worker key is needed (`lgw_…`).");
   if (!Number.isInteger(slots) || slots < 1 || slots > 1024)
     throw fail("config_invalid", `slots must be a whole number from 1 to 1024, not ${slots}.`);
@@ -51,14 +67,20 @@ export function checkOptions(options: AgentOptions) {
   for (const [name, value] of Object.entries({ maxSpoolBytes, maxSpoolAttempts }))
     if (!Number.isSafeInteger(value) || value < 1)
       throw fail("config_invalid", `${name} must be a whole number from 1 on, not ${value}.`);
+  const { maxRunnerMemoryBytes = defaultMemoryLimit(slots) } = options;
+  if (!Number.isSafeInteger(maxRunnerMemoryBytes) || maxRunnerMemoryBytes < MIN_RUNNER_MEMORY_BYTES)
+    throw fail(
+      "config_invalid",
+      `maxRunnerMemoryBytes must be at least ${MIN_RUNNER_MEMORY_BYTES} bytes (256 MiB).`,
+    );
   for (const text of [options.site, ...Object.entries(options.labels ?? {}).flat()])
     if (text.length > MAX_TEXT_CHARS)
       throw fail("config_invalid", `\`${text.slice(0, 20)}…\` is over ${MAX_TEXT_CHARS} characters.`);
   return {
     ...options,
-    gateway: parseGatewayUrl(options.url),
     slots,
     executionLimitMs,
+    maxRunnerMemoryBytes,
     maxSpoolBytes,
     maxSpoolAttempts,
     labels: options.labels ?? {},

@@ -22,6 +22,7 @@ import {
   type KeyJson,
   keyJsonSchema,
   keyListSchema,
+  type RotateKey,
 } from "@legacygpu/shared/api/keys";
 import { type ModelJson, modelListSchema } from "@legacygpu/shared/api/models";
 import {
@@ -41,10 +42,12 @@ import {
   taskJsonSchema,
   taskListSchema,
 } from "@legacygpu/shared/api/tasks";
+import { type UsageJson, usageSchema } from "@legacygpu/shared/api/usage";
 import type { Clock, Random } from "@legacygpu/shared/clock";
 import type { StrategyName } from "@legacygpu/shared/task";
 import { z } from "zod";
 import { Batches, type BatchResultsOptions } from "./batches.ts";
+import { EnrolmentAdmin } from "./enrolment-admin.ts";
 import { type Fetch, platformFetch } from "./fetch-port.ts";
 import type { WaitTools } from "./patience.ts";
 import { type PushModel, pushModel } from "./push-model.ts";
@@ -53,6 +56,7 @@ import { DEFAULT_RETRY, type RetryPolicy } from "./retry.ts";
 import { type ImageOptions, type SubmitOptions, submitImage, submitTask } from "./submit.ts";
 import { type EventOptions, type TaskEvent, taskEvents } from "./task-events.ts";
 import { waitForTask } from "./task-wait.ts";
+import { tokenSource } from "./token-source.ts";
 import { Transport } from "./transport.ts";
 import { type UploadOptions, type UploadSource, uploadInput } from "./uploads.ts";
 import type { WaitOptions } from "./wait.ts";
@@ -63,6 +67,13 @@ export interface ClientOptions {
   readonly url: string;
   /** An API key (`lgk_…`). */
   readonly key?: string;
+  /**
+   * key (the default): every request carries the key. token: the key is only sent to get tokens, which are good for a quarter of an hour
+   * and are renewed in time.
+   */
+  readonly auth?: "key" | "token";
+  /** Instead of a key: your own token, asked for at every request, and once more when the gateway does not accept it. */
+  readonly token?: () => Promise<string> | string;
   /** Default: the platform's. For a private CA in Node: `pinnedFetch({ caPem })`. */
   readonly fetch?: Fetch;
   /** Default: 5 tries, 200 ms to 5 s between them. */
@@ -80,20 +91,25 @@ const segment = encodeURIComponent;
  * `certificate_invalid` or `timed_out`; an aborted call throws `signal.reason`.
  */
 export class LegacyGpuClient {
+  /** For administrators: join tokens and the workers that came with them. */
+  readonly enrolment: EnrolmentAdmin;
   readonly #transport: Transport;
   readonly #tools: WaitTools;
   readonly #batches: Batches;
 
   constructor(options: ClientOptions) {
     this.#tools = { clock: options.clock ?? waitingClock, random: options.random ?? Math.random };
-    this.#transport = new Transport({
+    const direct = {
       url: options.url,
       key: options.key,
       fetch: options.fetch ?? platformFetch,
       retry: { ...DEFAULT_RETRY, ...options.retry },
       ...this.#tools,
-    });
+    };
+    const tokens = tokenSource(options, new Transport(direct), this.#tools.clock);
+    this.#transport = new Transport({ ...direct, tokens });
     this.#batches = new Batches(this.#transport, this.#tools);
+    this.enrolment = new EnrolmentAdmin(this.#transport);
   }
 
   /** Accepts a task for later; returns as soon as it is stored. Is sent again until it is answered, and never makes a second task. */
@@ -266,6 +282,11 @@ export class LegacyGpuClient {
     return this.#get("/cluster/metrics", clusterMetricsSchema, signal);
   }
 
+  /** What the caller's tenant has used today, and may use. @param tenant another one's; for administrators. */
+  usage(tenant?: string, signal?: AbortSignal): Promise<UsageJson> {
+    return this.#get("/usage", usageSchema, signal, { tenant });
+  }
+
   async workers(signal?: AbortSignal): Promise<WorkerJson[]> {
     return (await this.#get("/cluster/workers", workerListSchema, signal)).workers;
   }
@@ -292,6 +313,15 @@ export class LegacyGpuClient {
 
   async listKeys(signal?: AbortSignal): Promise<KeyJson[]> {
     return (await this.#get("/keys", keyListSchema, signal)).keys;
+  }
+
+  /**
+   * A key in the place of another, which lives on for a while (default: a day). The answer holds the new key itself, this once.
+   *
+   * @throws `key_not_found`; `request_invalid` when the key is no longer in force.
+   */
+  rotateKey(id: string, rotation: RotateKey = {}, signal?: AbortSignal): Promise<CreatedKey> {
+    return this.#post(`/keys/${segment(id)}/rotate`, rotation, createdKeySchema, signal);
   }
 
   /** @returns the key as it is now, where the gateway tells it. */

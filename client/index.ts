@@ -1,7 +1,12 @@
 /** The SDK: everything that a program needs to use a legacygpu gateway. Runs in Node and in a browser. */
 
 export type { ClusterHealth, ClusterMetrics, WorkerJson } from "@legacygpu/shared/api/cluster";
-export type { CreateKey, KeyJson, Scope } from "@legacygpu/shared/api/keys";
+export type {
+  CreateJoinToken,
+  EnrolledWorkerJson,
+  JoinTokenJson,
+} from "@legacygpu/shared/api/enrolment";
+export type { CreateKey, KeyJson, RotateKey, Scope } from "@legacygpu/shared/api/keys";
 export type { ModelJson } from "@legacygpu/shared/api/models";
 export type {
   AddBatchItems,
@@ -34,6 +39,7 @@ export {
   type CreatedKey,
   LegacyGpuClient,
 } from "./client.ts";
+export type { CreatedJoinToken, EnrolmentAdmin } from "./enrolment-admin.ts";
 export type { Fetch, FetchRequest, FetchResponse } from "./fetch-port.ts";
 export { newTaskId } from "./new-ids.ts";
 export { digestOf, type ModelFile, type PushModel } from "./push-model.ts";

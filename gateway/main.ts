@@ -1,24 +1,17 @@
 /** The gateway's composition root: makes every part, hands each what it needs, closes them in reverse order. */
 
-import { ensureCertificates } from "@legacygpu/certs";
 import type { CreateKey } from "@legacygpu/shared/api/keys";
-import type { Clock, Random } from "@legacygpu/shared/clock";
-import { fail } from "@legacygpu/shared/errors";
-import type { Home } from "@legacygpu/shared/home";
 import { Lifecycle } from "@legacygpu/shared/lifecycle";
-import type { Logger } from "@legacygpu/shared/log";
-import { Authenticator } from "./auth/authenticator.ts";
-import { Gatekeeper } from "./auth/gatekeeper.ts";
-import { type KeyKind, KeyRing } from "./auth/key-ring.ts";
+import type { KeyKind } from "./auth/key-record.ts";
+import type { KeyRing } from "./auth/key-ring.ts";
 import { Balancer } from "./balancers/balancer.ts";
-import { errorResponse, toRoute } from "./http/endpoint.ts";
+import { type Endpoint, errorResponse, toRoute } from "./http/endpoint.ts";
 import { agentEndpoints } from "./http/resources/agent.ts";
 import { batchEndpoints } from "./http/resources/batches.ts";
 import { clusterEndpoints } from "./http/resources/cluster.ts";
 import { deadLetterEndpoints } from "./http/resources/dead-letters.ts";
 import { healthEndpoints } from "./http/resources/health.ts";
 import { inferenceEndpoints } from "./http/resources/inference.ts";
-import { keyEndpoints } from "./http/resources/keys.ts";
 import { modelQueueEndpoints } from "./http/resources/model-queue.ts";
 import { modelEndpoints } from "./http/resources/models.ts";
 import { taskEventEndpoints } from "./http/resources/task-events.ts";
@@ -31,7 +24,8 @@ import { AttemptOutputs } from "./link/attempt-outputs.ts";
 import { Hub } from "./link/hub.ts";
 import { Counters } from "./metrics.ts";
 import { Catalogue } from "./models/catalogue.ts";
-import { Admission, type QueueLimits } from "./queue/admission.ts";
+import type { GatewayOptions } from "./options.ts";
+import { Admission } from "./queue/admission.ts";
 import { Registry } from "./registry/registry.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
 import { LmdbTaskStore } from "./store/lmdb-task-store.ts";
@@ -40,9 +34,14 @@ import { Idempotency } from "./tasks/idempotency.ts";
 import { QueueControl } from "./tasks/queue-control.ts";
 import { taskJson } from "./tasks/task-json.ts";
 import { TaskService } from "./tasks/task-service.ts";
+import type { CertificateOrigin } from "./tls/certificate-origin.ts";
+import { CertificateSource, type ReloadOutcome } from "./tls/certificate-source.ts";
+import { openTrust } from "./trust.ts";
 import { UploadStore } from "./uploads/upload-store.ts";
 import { Webhooks } from "./webhooks/webhooks.ts";
 
+export { describeCertificates, finishCaChange, startCaChange } from "@legacygpu/certs";
+export type { GatewayOptions } from "./options.ts";
 export { backupStore, compactStore, verifyStore } from "./store/maintenance.ts";
 export { repairStore } from "./store/repair.ts";
 
@@ -52,44 +51,21 @@ const REQUEST_TIMEOUT_MS = 90_000;
 const RECONNECT_GRACE_MS = 1_000;
 const CLOSE_GRACE_MS = 5_000;
 
-export interface GatewayOptions {
-  readonly home: Home;
-  readonly host: string;
-  /** 0: any free port. */
-  readonly port: number;
-  /** Names and addresses that clients use, beside localhost: they go into the certificate. */
-  readonly hosts: readonly string[];
-  readonly strategy: string;
-  readonly queueLimits: QueueLimits;
-  readonly heartbeatIntervalMs: number;
-  readonly heartbeatTimeoutMs: number;
-  /** How long the work of a site that is cut off, or of an earlier start of the gateway, is kept for its workers. */
-  readonly leaseMs: number;
-  readonly retention: {
-    readonly maxFinished: number;
-    readonly maxFinishedAgeMs: number;
-    readonly maxStoredBytes: number;
-  };
-  /** Private networks that webhooks may go to, as CIDR. */
-  readonly webhookNetworks: readonly string[];
-  readonly maxBodyBytes: number;
-  readonly log: Logger;
-  readonly clock: Clock;
-  /** Default `Math.random`. */
-  readonly random?: Random;
-}
-
 export interface Gateway {
   /** For instance `https://localhost:8000`. */
   readonly url: string;
-  /** The private CA that clients and agents pin. */
-  readonly caFile: string;
-  readonly caPem: string;
+  /** What clients and agents pin, two certificates while the CA is being changed; undefined: nothing, their system knows the CA. */
+  readonly caFile: string | undefined;
+  readonly caPem: string | undefined;
   /** Only when there was no key at all: the first administrator's, shown this once. */
   readonly firstStart?: { readonly adminKey: string };
   issueKey(wanted: CreateKey & { readonly kind: KeyKind }): Promise<{ id: string; key: string }>;
   /** Whether this text is a key that is in force. */
   verifyKey(key: string): boolean;
+  /** What it answers, and to whom. */
+  readonly routes: readonly Pick<Endpoint, "method" | "pattern" | "scope">[];
+  /** Looks at once whether there is a new certificate, which it otherwise does every minute. */
+  reloadCertificate(): Promise<ReloadOutcome>;
   close(): Promise<void>;
 }
 
@@ -112,8 +88,9 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
   const { home, host, port, clock, log, maxBodyBytes, random = Math.random } = options;
   const { heartbeatIntervalMs, heartbeatTimeoutMs, leaseMs } = options;
   const balancer = new Balancer(options.strategy);
-  const certificates = await ensureCertificates({ dir: home.certs, hosts: [...options.hosts, host], clock });
-  const keys = await KeyRing.open(home.keysFile, clock);
+  const { isPlainHttp = false, corsOrigins } = options.transport ?? {};
+  const certificates = await CertificateSource.open({ clock, log, origin: originOf(options) });
+  lifecycle.add("certificates", () => certificates.close());
   const catalogue = await Catalogue.open(home.models, clock);
   const counters = new Counters();
   const outputs = new AttemptOutputs();
@@ -155,28 +132,30 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
       return task === undefined ? undefined : taskJson(task, tasks.explain(task.id));
     },
   });
+  const trust = await openTrust(
+    {
+      options,
+      documents,
+      caPem: () => certificates.caPem,
+      isConnected: (workerId) => registry.get(workerId)?.link !== undefined,
+    },
+    lifecycle,
+  );
+  const { keys, gatekeeper, quotas } = trust;
   const admission = new Admission(options.queueLimits);
-  const tasks: TaskService = new TaskService({ clock, log, store, scheduler, admission, notifier: webhooks });
-  const none = {
-    authenticate: (): never => {
-      throw fail("auth_invalid");
-    },
-  };
-  const gatekeeper = new Gatekeeper({
-    authenticator: new Authenticator({ keys, identities: none, tokens: none }),
-    limits: {
-      checkAddress() {},
-      authenticationFailed() {},
-      openSocket() {},
-      enterUnknown: () => ({ leave() {} }),
-      enter: () => ({ leave() {} }),
-    },
-    audit: { record() {} },
+  const tasks: TaskService = new TaskService({
+    clock,
+    log,
+    store,
+    scheduler,
+    admission,
+    notifier: webhooks,
+    quota: quotas,
   });
   const hub = new Hub({
     clock,
     log,
-    keys,
+    revocable: trust.revocable,
     gatekeeper,
     registry,
     scheduler,
@@ -209,13 +188,14 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     ...modelQueueEndpoints({ catalogue, scheduler, registry, counters, control, clock }),
     ...inferenceEndpoints({ tasks, catalogue, registry, maxBodyBytes }),
     ...modelEndpoints(catalogue),
-    ...keyEndpoints(keys),
+    ...trust.endpoints,
     ...agentEndpoints({ blobs: catalogue.blobs, scheduler, outputs }),
   ];
   const server = await listen({
     host,
     port,
-    tls: { keyFile: certificates.keyFile, certFile: certificates.certFile },
+    tls: isPlainHttp ? undefined : certificates.files,
+    corsOrigins,
     routes: endpoints.map((endpoint) => toRoute(endpoint, gatekeeper)),
     sockets: [hub.route],
     errorResponse: errorResponse(log),
@@ -224,19 +204,29 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
   });
   lifecycle.add("server", () => server.close(CLOSE_GRACE_MS));
   lifecycle.add("hub", () => hub.close());
+  if (!isPlainHttp) certificates.watch((files) => server.replaceCertificate(files));
   // Only now that the port is ours: a start that fails must not print a key for nothing.
-  const firstStart = keys.isEmpty ? await issueFirstKey(keys) : undefined;
+  const firstStart = keys.needsFirstKey ? await issueFirstKey(keys) : undefined;
   log.info({ host, port: server.port }, "gateway listens");
 
   return {
-    url: `https://${urlHost(host)}:${server.port}`,
-    caFile: certificates.caFile,
-    caPem: certificates.caPem,
+    url: addressOf(options, server.port),
+    caFile: isPlainHttp ? undefined : certificates.caFile,
+    caPem: isPlainHttp ? undefined : certificates.caPem,
     ...(firstStart === undefined ? {} : { firstStart }),
-    issueKey: ({ kind, name, scopes }) => keys.issue(kind, { name, scopes }),
+    issueKey: ({ kind, ...wanted }) => keys.issue(kind, wanted),
     verifyKey: (key) => keys.isValid(key),
+    routes: endpoints.map(({ method, pattern, scope }) => ({ method, pattern, ...(scope && { scope }) })),
+    reloadCertificate: () => certificates.reload(),
     close: () => lifecycle.close(),
   };
+}
+
+function originOf({ home, host, hosts, publicUrl, transport }: GatewayOptions): CertificateOrigin {
+  const files = transport?.certificateFiles;
+  if (files !== undefined) return { kind: "files", ...files };
+  const publicHost = publicUrl === undefined ? [] : [new URL(publicUrl).hostname];
+  return { kind: "private_ca", dir: home.certs, hosts: [...hosts, ...publicHost, host] };
 }
 
 async function issueFirstKey(keys: KeyRing): Promise<{ adminKey: string }> {
@@ -244,7 +234,13 @@ async function issueFirstKey(keys: KeyRing): Promise<{ adminKey: string }> {
   return { adminKey: key };
 }
 
-/** An address that a client on this machine can use: one cannot connect to "any address". */
+/** For clients on this machine. A certificate of the operator's own is for the public name only. */
+function addressOf({ host, publicUrl, transport }: GatewayOptions, port: number): string {
+  if (transport?.certificateFiles !== undefined && publicUrl !== undefined) return publicUrl;
+  return `${transport?.isPlainHttp === true ? "http" : "https"}://${urlHost(host)}:${port}`;
+}
+
+/** One cannot connect to "any address". */
 function urlHost(host: string): string {
   if (["0.0.0.0", "::", "127.0.0.1", "::1", ""].includes(host)) return "localhost";
   return host.includes(":") ? `[${host}]` : host;

@@ -44,6 +44,8 @@ export type LinkState = "idle" | "dialing" | "greeting" | "online" | "waiting" |
 /** The cap is well within the lease for which a gateway that comes back keeps our work for us (15 s by default). */
 const BACKOFF = { baseMs: 500, capMs: 5000 };
 const PATIENCE_MS = 30_000;
+/** An operator who has just started the box approves it in a moment; one who is not there, some time today. */
+const APPROVAL = { firstMs: 10_000, growth: 1.3, capMs: 60_000 };
 /** TCP, TLS and the answer to the upgrade; the first two have a limit of their own. */
 const DIAL_TIMEOUT_MS = 20_000;
 const QUICK_RETRY_MS = 250;
@@ -63,6 +65,7 @@ export class Connection {
   #timer: Timer | undefined;
   #onlineSince: number | undefined;
   #lastError: LegacyGpuError | undefined;
+  #approvalPolls = 0;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -96,11 +99,25 @@ export class Connection {
   close(reason: string): void {
     if (this.#state === "closed") return;
     this.#timer?.cancel();
-    if (this.#session !== undefined) this.#session.close(CLOSE.normal, reason);
-    else this.#socket?.destroy();
-    this.#session = undefined;
+    this.#hangUp(reason);
     this.#transition("closed", reason);
     this.#settleClosed(undefined);
+  }
+
+  /** Trying again cannot help: `error` says why. */
+  giveUp(error: LegacyGpuError): void {
+    if (this.#state === "closed") return;
+    this.#hangUp(error.code);
+    this.#onEnd({ error, retry: "never" });
+  }
+
+  /** What the socket still says is no longer ours. */
+  #hangUp(reason: string): void {
+    const [session, socket] = [this.#session, this.#socket];
+    this.#session = undefined;
+    this.#socket = undefined;
+    if (session !== undefined) session.close(CLOSE.normal, reason);
+    else socket?.destroy();
   }
 
   #transition(to: LinkPhase, cause: string): void {
@@ -184,10 +201,19 @@ export class Connection {
 
   #delayMs(failure: LinkFailure, onlineMs: number | undefined): number {
     const { random } = this.#options;
+    if (failure.retry === "approval") return this.#approvalDelayMs();
+    this.#approvalPolls = 0;
     if (failure.retry === "patient") return PATIENCE_MS * (0.5 + random() / 2);
     if (onlineMs === undefined || onlineMs < SERVED_AFTER_MS) return this.#backoff.nextMs();
     this.#backoff.reset();
     return random() * QUICK_RETRY_MS;
+  }
+
+  #approvalDelayMs(): number {
+    const { firstMs, growth, capMs } = APPROVAL;
+    const delayMs = Math.min(firstMs * growth ** Math.min(this.#approvalPolls, 30), capMs);
+    this.#approvalPolls += 1;
+    return delayMs * (0.9 + this.#options.random() / 5);
   }
 
   /** A gateway that stays away is one line, not one for each try. */

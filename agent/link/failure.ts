@@ -1,22 +1,30 @@
 /** Why a link could not be made or was lost, in words that say what to do about it. */
 
 import { X509Certificate } from "node:crypto";
-import { fail, type LegacyGpuError } from "@legacygpu/shared/errors";
+import { fail, LegacyGpuError } from "@legacygpu/shared/errors";
 import { CLOSE } from "@legacygpu/shared/protocol/version";
-import type { SocketClosure } from "./network.ts";
+import type { SocketClosure } from "./dial.ts";
 
 export interface LinkFailure {
   readonly error: LegacyGpuError;
   /**
    * soon: it can heal in a moment. patient: nothing changes before a person does something, or somebody else holds our place.
-   * never: trying again cannot help.
+   * approval: a person is about to decide. never: trying again cannot help.
    */
-  readonly retry: "soon" | "patient" | "never";
+  readonly retry: "soon" | "patient" | "approval" | "never";
 }
 
 export interface FailureContext {
   readonly gateway: URL;
   readonly caPem?: string | undefined;
+  /** It has an identity and can prove itself again; otherwise it has a worker key. */
+  readonly isEnrolled?: boolean;
+}
+
+/** A failure below HTTP; `clockAheadMs` as in {@link SocketClosure}. */
+export interface NetworkFailure {
+  readonly error: Error;
+  readonly clockAheadMs?: number | undefined;
 }
 
 const CERTIFICATE_ERRORS = new Set([
@@ -30,13 +38,20 @@ const CERTIFICATE_ERRORS = new Set([
   "INVALID_CA",
 ]);
 const CERTIFICATE_DATES = new Set(["CERT_HAS_EXPIRED", "CERT_NOT_YET_VALID"]);
+/** Less does not explain a certificate that is outside its dates: they begin a day back. */
+const CLOCK_TOLERANCE_MS = 3_600_000;
 
 export function explainClosure(closure: SocketClosure, context: FailureContext): LinkFailure {
-  if (closure.error !== undefined) return explainError(closure.error, context);
+  const { error, clockAheadMs } = closure;
+  if (error instanceof LegacyGpuError) return { error, retry: retryOf(error) };
+  if (error !== undefined) return explainError({ error, clockAheadMs }, context);
   if (closure.httpStatus !== undefined) return explainStatus(closure.httpStatus, context);
   const said = closure.reason === "" ? "" : `: ${closure.reason}`;
   switch (closure.code) {
     case CLOSE.unauthorized:
+      // The next dial proves who it is, and learns why if it may not.
+      if (context.isEnrolled)
+        return { error: fail("auth_invalid", `The gateway ended the link${said}.`), retry: "soon" };
       return {
         error: fail("auth_invalid", `The gateway does not accept this worker key${said}.`),
         retry: "never",
@@ -75,13 +90,24 @@ export function explainClosure(closure: SocketClosure, context: FailureContext):
   }
 }
 
-function explainStatus(status: number, { gateway }: FailureContext): LinkFailure {
+const FINAL_REFUSALS: ReadonlySet<string> = new Set(["worker_revoked", "auth_invalid", "auth_forbidden"]);
+
+/** What kept a credential from being had. */
+function retryOf({ code, retryable }: LegacyGpuError): LinkFailure["retry"] {
+  if (code === "worker_not_approved") return "approval";
+  if (FINAL_REFUSALS.has(code)) return "never";
+  return retryable ? "soon" : "patient";
+}
+
+function explainStatus(status: number, { gateway, isEnrolled }: FailureContext): LinkFailure {
   if (status === 401 || status === 403) {
+    const code = status === 401 ? "auth_invalid" : "auth_forbidden";
+    if (isEnrolled) {
+      const message = `${gateway.origin} gave this worker an identity and does not accept it (HTTP ${status}). Look at the log of the gateway.`;
+      return { error: fail(code, message, { status }), retry: "patient" };
+    }
     const message = `${gateway.origin} does not accept this worker key (HTTP ${status}). Create one with \`legacygpu key create\` or join again.`;
-    return {
-      error: fail(status === 401 ? "auth_invalid" : "auth_forbidden", message, { status }),
-      retry: "never",
-    };
+    return { error: fail(code, message, { status }), retry: "never" };
   }
   if (status === 426) {
     const message = `${gateway.origin} does not speak this version of the agent link (HTTP 426). Update the older of the two.`;
@@ -94,15 +120,45 @@ function explainStatus(status: number, { gateway }: FailureContext): LinkFailure
   };
 }
 
-function explainError(error: Error, context: FailureContext): LinkFailure {
+/** Why the gateway could not be reached. */
+export function explainError({ error, clockAheadMs }: NetworkFailure, context: FailureContext): LinkFailure {
   const code = codeOf(error);
   const details = { cause: code, gateway: context.gateway.origin };
+  if (isAboutDates(error) && clockAheadMs !== undefined && Math.abs(clockAheadMs) > CLOCK_TOLERANCE_MS) {
+    const wrong = `The clock of this machine is ${describeOffset(clockAheadMs)} the gateway's, so that the certificate of ${context.gateway.host} seems to be outside its dates (${code}). Set the clock.`;
+    return { error: fail("clock_wrong", wrong, { ...details, clockAheadMs }, error), retry: "patient" };
+  }
   const remedy = certificateRemedy(error, code, context);
   if (remedy !== undefined)
     return { error: fail("certificate_invalid", remedy, details, error), retry: "patient" };
   const address = context.gateway.host;
   const message = `Cannot reach the gateway at ${address}: ${code ?? error.message}${hintFor(code)}`;
   return { error: fail("gateway_unreachable", message, details, error), retry: "soon" };
+}
+
+/** The server's certificate is too old or too new, as judged by the clock of this machine. */
+export function isAboutDates(error: Error | undefined): boolean {
+  return error !== undefined && CERTIFICATE_DATES.has(codeOf(error) ?? "");
+}
+
+/** The server is not one for which a trusted CA vouches. */
+export function isForeignCertificate({ code, details }: LegacyGpuError): boolean {
+  return code === "certificate_invalid" && CERTIFICATE_ERRORS.has(String(details.cause));
+}
+
+const UNITS = [
+  ["years", 365.25 * 86_400_000],
+  ["days", 86_400_000],
+  ["hours", 3_600_000],
+  ["minutes", 60_000],
+  ["seconds", 1000],
+] as const;
+
+/** Like `3.2 years ahead of`. */
+export function describeOffset(aheadMs: number): string {
+  const [unit, sizeMs] = UNITS.find(([, each]) => Math.abs(aheadMs) >= 2 * each) ?? ["seconds", 1000];
+  const amount = (Math.abs(aheadMs) / sizeMs).toFixed(1).replace(/\.0$/, "");
+  return `${amount} ${unit} ${aheadMs > 0 ? "ahead of" : "behind"}`;
 }
 
 /** The code of the first error in the chain that has one. */

@@ -1,47 +1,29 @@
 /**
- * The network as the agent uses it: one WebSocket to the gateway and HTTPS requests beside it. The only importer of undici.
+ * The network as the agent uses it: one WebSocket to the gateway and HTTPS requests beside it.
  *
  * Only outgoing connections, through the site's proxy when there is one, with the gateway's CA pinned when it is private.
  */
 
-import type { Duplex, Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import type { Clock } from "@legacygpu/shared/clock";
-import { AGENT_PATH, SUBPROTOCOL } from "@legacygpu/shared/protocol/version";
-import { Agent, type Dispatcher, EnvHttpProxyAgent, request, WebSocket } from "undici";
+import { type Dispatcher, request } from "undici";
+import type { Credentials } from "./credentials.ts";
+import { Dial, type FrameSocket, type SocketClosure, type SocketHandlers } from "./dial.ts";
+import { isAboutDates } from "./failure.ts";
+import { createDispatcher, trustIn } from "./https.ts";
+
+export type { FrameSocket, SocketClosure, SocketHandlers } from "./dial.ts";
 
 export interface NetworkOptions {
   /** https://host:port */
   readonly gateway: URL;
-  readonly key: string;
+  readonly credentials: Credentials;
   readonly caPem?: string | undefined;
   /** `HTTPS_PROXY` and `NO_PROXY`, in either case, are honoured. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
-}
-
-export interface SocketHandlers {
-  onOpen(): void;
-  onFrame(frame: Uint8Array): void;
-  /** Once. */
-  onClosed(closure: SocketClosure): void;
-}
-
-export interface SocketClosure {
-  /** The close code of the peer, 1006 when there was none. */
-  readonly code: number;
-  readonly reason: string;
-  /** The answer to the handshake when it was not the wanted one. */
-  readonly httpStatus?: number | undefined;
-  /** What the system said, when the connection could not be made. */
-  readonly error?: Error | undefined;
-}
-
-export interface FrameSocket {
-  send(frame: Uint8Array): void;
-  /** Says goodbye, and hangs up when the peer does not answer. */
-  close(code: number, reason: string): void;
-  /** Hangs up. */
-  destroy(): void;
+  /** Asked when a certificate seems to be outside its dates: by how much this machine's clock is ahead of the gateway's. */
+  readonly clockAheadMs?: () => Promise<number | undefined>;
 }
 
 export interface HttpReply {
@@ -57,66 +39,87 @@ export interface HttpRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-const CONNECT_TIMEOUT_MS = 10_000;
 const IDLE_TIMEOUT_MS = 30_000;
-const CLOSE_GRACE_MS = 1000;
 /** Transfers at a time: enough to fill a line, few enough to leave room for the link. */
 const TRANSFER_CONNECTIONS = 8;
 
+interface Dispatchers {
+  /** Apart from the transfers, so that no queue of theirs delays a dial. */
+  readonly link: Dispatcher;
+  readonly transfers: Dispatcher;
+}
+
 export class Network {
   readonly #options: NetworkOptions;
-  /** Apart from the transfers, so that no queue of theirs delays a dial. */
-  readonly #linkDispatcher: Dispatcher;
-  readonly #transferDispatcher: Dispatcher;
+  #caPem: string | undefined;
+  #dispatchers: Dispatchers;
+  /** Of an earlier trust, with what was under way. */
+  readonly #retired: Dispatcher[] = [];
 
   constructor(options: NetworkOptions) {
     this.#options = options;
-    this.#linkDispatcher = createDispatcher(options, {});
-    this.#transferDispatcher = createDispatcher(options, { connections: TRANSFER_CONNECTIONS });
+    this.#caPem = options.caPem;
+    this.#dispatchers = this.#newDispatchers();
+  }
+
+  /** Whom it trusts now; undefined: the CAs that the system knows. */
+  get caPem(): string | undefined {
+    return this.#caPem;
+  }
+
+  /** From now on these CAs are pinned. What is under way ends as it began. */
+  trust(caPem: string): void {
+    if (caPem === this.#caPem) return;
+    const { link, transfers } = this.#dispatchers;
+    this.#retired.push(link, transfers);
+    this.#caPem = caPem;
+    this.#dispatchers = this.#newDispatchers();
   }
 
   /** Dials the agent link. */
   openSocket(handlers: SocketHandlers): FrameSocket {
-    const { gateway, key, clock } = this.#options;
-    const handshake = new Handshake();
-    const socket = new WebSocket(new URL(AGENT_PATH, gateway), {
-      protocols: [SUBPROTOCOL],
-      headers: { authorization: `Bearer ${key}` },
-      dispatcher: this.#linkDispatcher.compose(handshake.observe),
-    });
-    socket.binaryType = "arraybuffer";
-    socket.onopen = () => handlers.onOpen();
-    socket.onmessage = ({ data }) => {
-      // Text is never sent to us; an empty frame is malformed and is told so by the decoder.
-      handlers.onFrame(data instanceof ArrayBuffer ? new Uint8Array(data) : new Uint8Array(0));
-    };
-    socket.onclose = ({ code, reason }) => {
-      socket.onmessage = null;
-      handlers.onClosed({ code, reason, httpStatus: handshake.status, error: handshake.error });
-    };
-    // The reason comes with `close`.
-    socket.onerror = () => {};
-    const destroy = (): void => {
-      if (handshake.socket === undefined) socket.close();
-      else handshake.socket.destroy();
-    };
-    return {
-      send: (frame) => {
-        if (socket.readyState === WebSocket.OPEN) socket.send(frame);
+    const { gateway, credentials, clock } = this.#options;
+    const dispatcher = this.#dispatchers.link;
+    return new Dial(
+      { gateway, credentials, dispatcher, clock },
+      {
+        onOpen: () => handlers.onOpen(),
+        onFrame: (frame) => handlers.onFrame(frame),
+        onClosed: (closure) => void this.#tell(closure, handlers),
       },
-      close: (code, reason) => {
-        socket.close(code, reason.slice(0, 100));
-        clock.after(CLOSE_GRACE_MS, destroy);
-      },
-      destroy,
-    };
+    );
   }
 
-  async request(path: string, { method, headers, body, signal }: HttpRequest): Promise<HttpReply> {
+  /** A credential that is not accepted is replaced once, where there can be another. */
+  async request(path: string, given: HttpRequest): Promise<HttpReply> {
+    const { credentials } = this.#options;
+    const bearer = await credentials.bearer();
+    const reply = await this.#send(path, given, bearer);
+    if (reply.status !== 401 || !credentials.refused(bearer)) return reply;
+    await reply.body.text();
+    return this.#send(path, given, await credentials.bearer());
+  }
+
+  async close(): Promise<void> {
+    const { link, transfers } = this.#dispatchers;
+    await Promise.all([link, transfers, ...this.#retired].map((each) => each.destroy()));
+  }
+
+  async #tell(closure: SocketClosure, handlers: SocketHandlers): Promise<void> {
+    const { clockAheadMs } = this.#options;
+    if (clockAheadMs === undefined || !isAboutDates(closure.error)) return handlers.onClosed(closure);
+    handlers.onClosed({ ...closure, clockAheadMs: await clockAheadMs() });
+  }
+
+  async #send(
+    path: string,
+    { method, headers, body, signal }: HttpRequest,
+    bearer: string,
+  ): Promise<HttpReply> {
     const reply = await request(new URL(path, this.#options.gateway), {
       method,
-      dispatcher: this.#transferDispatcher,
-      headers: { authorization: `Bearer ${this.#options.key}`, ...headers },
+      dispatcher: this.#dispatchers.transfers,
+      headers: { authorization: `Bearer ${bearer}`, ...headers },
       headersTimeout: IDLE_TIMEOUT_MS,
       bodyTimeout: IDLE_TIMEOUT_MS,
       ...(body === undefined ? {} : { body }),
@@ -125,48 +128,11 @@ export class Network {
     return { status: reply.statusCode, headers: reply.headers, body: reply.body };
   }
 
-  async close(): Promise<void> {
-    await Promise.all([this.#linkDispatcher.destroy(), this.#transferDispatcher.destroy()]);
+  #newDispatchers(): Dispatchers {
+    const options = { tls: trustIn(this.#caPem), env: this.#options.env };
+    return {
+      link: createDispatcher(options),
+      transfers: createDispatcher({ ...options, connections: TRANSFER_CONNECTIONS }),
+    };
   }
-}
-
-function createDispatcher({ caPem, env }: NetworkOptions, limits: { connections?: number }): Dispatcher {
-  const tls = caPem === undefined ? {} : { ca: caPem };
-  const options = { ...limits, connect: { timeout: CONNECT_TIMEOUT_MS, ...tls } };
-  const proxy = env.HTTPS_PROXY || env.https_proxy;
-  if (!proxy) return new Agent(options);
-  const noProxy = env.NO_PROXY || env.no_proxy || "";
-  // An empty `httpProxy` keeps undici from looking into the environment by itself.
-  return new EnvHttpProxyAgent({ ...options, httpProxy: "", httpsProxy: proxy, noProxy, requestTls: tls });
-}
-
-/**
- * What happens below a WebSocket's handshake. The WebSocket itself tells neither the status nor the error of one that failed, and it cannot
- * hang up on a peer that is silent.
- */
-class Handshake {
-  status: number | undefined;
-  error: Error | undefined;
-  socket: Duplex | undefined;
-
-  readonly observe: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) =>
-    dispatch(options, {
-      onRequestStart: (controller, context) => handler.onRequestStart?.(controller, context),
-      onRequestUpgrade: (controller, status, headers, socket) => {
-        this.socket = socket;
-        // Small frames must not wait for the acknowledgement of earlier ones.
-        (socket as { setNoDelay?: (on: boolean) => void }).setNoDelay?.(true);
-        handler.onRequestUpgrade?.(controller, status, headers, socket);
-      },
-      onResponseStart: (controller, status, headers, statusMessage) => {
-        this.status = status;
-        handler.onResponseStart?.(controller, status, headers, statusMessage);
-      },
-      onResponseData: (controller, chunk) => handler.onResponseData?.(controller, chunk),
-      onResponseEnd: (controller, trailers) => handler.onResponseEnd?.(controller, trailers),
-      onResponseError: (controller, error) => {
-        this.error ??= error;
-        handler.onResponseError?.(controller, error);
-      },
-    });
 }

@@ -32,7 +32,7 @@ export function requestCorpus({ admin, worker }: Keys): Uint8Array[] {
     withBody("POST /v2/models/digits/infer HTTP/1.1", TASK),
     withBody("POST /keys HTTP/1.1", '{"name":"k","scopes":["read"],"expires_in":60}'),
     withBody("PUT /models/digits/versions/1 HTTP/1.1", `{"file":"sha256:${"0".repeat(64)}","manifest":{}}`),
-    withBody("POST /uploads HTTP/1.1", '{"size_bytes":100,"content_type":"image/png"}'),
+    withBody("POST /uploads HTTP/1.1", '{"bytes":100,"content_type":"image/png"}'),
     head("DELETE /keys/abcdefghij HTTP/1.1", "Origin: https://evil.example", "Cookie: key=1"),
     head("OPTIONS /tasks HTTP/1.1", "Origin: https://app.example", "Access-Control-Request-Method: POST"),
     withBody("POST /agent/challenges HTTP/1.1", '{"worker_id":"box"}'),

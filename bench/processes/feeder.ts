@@ -119,7 +119,7 @@ async function start({ folder, modelFile, digest }: FeederOrder): Promise<Feeder
     gatekeeper,
     clock,
     log,
-    keys,
+    revocable: [keys],
     registry,
     scheduler,
     counters,

@@ -56,7 +56,7 @@ async function start(order: GatewayOrder): Promise<GatewayAddress> {
     log: createLogger("gateway", order.logLevel ?? "warn"),
     clock: systemClock,
   });
-  const { url, caPem, firstStart } = gateway;
+  const { url, caPem = "", firstStart } = gateway;
   return { url, caPem, adminKey: firstStart?.adminKey ?? "" };
 }
 

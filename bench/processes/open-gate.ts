@@ -21,5 +21,6 @@ export function openGate(keys: CredentialSource): Gatekeeper {
       enter: () => visit,
     },
     audit: { record: () => {} },
+    revocable: [],
   });
 }

@@ -80,9 +80,14 @@ export async function readCa(file: string): Promise<string> {
 
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 
+/** Whether `url` means this machine, whichever machine that is. */
+export function isLoopback(url: string): boolean {
+  return URL.canParse(url) && LOOPBACK.test(new URL(url).hostname);
+}
+
 /** The site's proxy, but never for this machine. */
 function proxyFor(url: string, env: Env): ProxyOptions | undefined {
   const httpsProxy = env.HTTPS_PROXY || env.https_proxy;
-  if (!httpsProxy || !URL.canParse(url) || LOOPBACK.test(new URL(url).hostname)) return undefined;
+  if (!httpsProxy || !URL.canParse(url) || isLoopback(url)) return undefined;
   return { httpsProxy, noProxy: env.NO_PROXY || env.no_proxy || "" };
 }

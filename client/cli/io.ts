@@ -22,5 +22,7 @@ export interface CliIo {
   readonly random: Random;
   /** @returns what stops the listening. */
   onSignal(listener: (signal: StopSignal) => void): () => void;
+  /** SIGHUP, by which servers are told that their files have changed. @returns what stops the listening. */
+  onReload(listener: () => void): () => void;
   readonly parts: Parts;
 }

@@ -21,6 +21,10 @@ const io: CliIo = {
       for (const signal of SIGNALS) process.off(signal, listener);
     };
   },
+  onReload(listener) {
+    process.on("SIGHUP", listener);
+    return () => process.off("SIGHUP", listener);
+  },
   parts: installedParts,
 };
 

@@ -3,8 +3,11 @@
 import type { Scope } from "@legacygpu/shared/api/keys";
 import type { Clock, Random } from "@legacygpu/shared/clock";
 import type { Home } from "@legacygpu/shared/home";
+import type { JoinToken } from "@legacygpu/shared/join-token";
 import type { Logger } from "@legacygpu/shared/log";
 import type { StrategyName } from "@legacygpu/shared/task";
+import type { CertificateTools } from "./certificate-tools.ts";
+import type { TransportSettings, TrustSettings } from "./gateway-settings.ts";
 
 export interface GatewayOptions {
   readonly home: Home;
@@ -13,6 +16,9 @@ export interface GatewayOptions {
   readonly port: number;
   /** Further names for the certificate. */
   readonly hosts: string[];
+  readonly publicUrl: string | undefined;
+  readonly transport: TransportSettings;
+  readonly trust: TrustSettings;
   readonly strategy: StrategyName;
   readonly queueLimits: {
     readonly maxTasks: number;
@@ -44,18 +50,24 @@ export interface NewKey {
 export interface RunningGateway {
   /** `https://localhost:PORT`. */
   readonly url: string;
-  readonly caFile: string;
+  /** Undefined: the system knows the CA, or there is no TLS. */
+  readonly caFile: string | undefined;
   /** Present when this start made the first key. */
   readonly firstStart?: { readonly adminKey: string } | undefined;
   issueKey(key: NewKey): Promise<{ id: string; key: string }>;
   verifyKey(key: string): boolean;
+  /** Looks at once whether there is a new certificate. */
+  reloadCertificate(): Promise<"unchanged" | "replaced" | "failed">;
   close(): Promise<void>;
 }
 
 export interface AgentOptions {
-  /** `https://HOST:PORT` of the gateway. */
-  readonly url: string;
-  readonly key: string;
+  /** The gateway to join. With neither this nor a key: the one that the machine joined before. */
+  readonly join?: JoinToken;
+  readonly key?: string;
+  /** With a key: `https://HOST:PORT` of the gateway. */
+  readonly url?: string;
+  /** With a key: the gateway's CA. */
   readonly caPem?: string;
   readonly stateDir: string;
   readonly workerId?: string;
@@ -66,6 +78,8 @@ export interface AgentOptions {
   readonly log: Logger;
   readonly clock: Clock;
   readonly random: Random;
+  /** Ends the waiting for a gateway to join. */
+  readonly signal?: AbortSignal;
 }
 
 export interface RunningAgent {
@@ -109,6 +123,7 @@ export interface Parts {
   startGateway(options: GatewayOptions): Promise<RunningGateway>;
   startAgent(options: AgentOptions): Promise<RunningAgent>;
   storeTools(): Promise<StoreTools>;
+  certificateTools(): Promise<CertificateTools>;
 }
 
 export const installedParts: Parts = {
@@ -121,4 +136,5 @@ export const installedParts: Parts = {
     return startAgent(options);
   },
   storeTools: () => import("@legacygpu/gateway"),
+  certificateTools: () => import("@legacygpu/gateway"),
 };

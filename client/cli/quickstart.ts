@@ -67,7 +67,9 @@ interface LocalClient {
 }
 
 async function localClient({ io }: Context, { gateway, profile }: Standalone): Promise<LocalClient> {
-  const fetch = pinnedFetch({ caPem: await readFile(gateway.caFile, "utf8"), caFile: gateway.caFile });
+  const { caFile } = gateway;
+  const pin = caFile === undefined ? {} : { caPem: await readFile(caFile, "utf8"), caFile };
+  const fetch = pinnedFetch(pin);
   const key = profile.key === undefined ? {} : { key: profile.key };
   const client = new LegacyGpuClient({ url: gateway.url, fetch, clock: io.clock, random: io.random, ...key });
   return { client, close: () => fetch.close() };

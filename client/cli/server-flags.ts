@@ -7,6 +7,7 @@ import type { Home } from "@legacygpu/shared/home";
 import { createLogger, type Logger, type LogLevel } from "@legacygpu/shared/log";
 import type { Command } from "commander";
 import { collect } from "./command.ts";
+import { transportOf, trustOf } from "./gateway-settings.ts";
 import type { CliIo } from "./io.ts";
 import type { GatewayOptions } from "./parts.ts";
 
@@ -93,6 +94,9 @@ export function gatewayOptions({
     host,
     port: config.api.port,
     hosts: [...certHosts, ...namesFor(host)],
+    publicUrl: config.api.publicUrl,
+    transport: transportOf(config.api),
+    trust: trustOf(config),
     strategy: coordinator.balancingStrategy,
     queueLimits: {
       maxTasks: coordinator.maxQueueSize,

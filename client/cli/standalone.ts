@@ -1,7 +1,8 @@
 /** Gateway and agent on one machine, and the keys that the two and the local command line need. */
 
-import { readFile } from "node:fs/promises";
+import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fail } from "@legacygpu/shared/errors";
 import { writeFileAtomic } from "@legacygpu/shared/files";
 import type { Home } from "@legacygpu/shared/home";
 import { Lifecycle } from "@legacygpu/shared/lifecycle";
@@ -25,6 +26,11 @@ const LOCAL_WORKER: NewKey = { name: "local worker", kind: "worker", scopes: ["w
 
 export async function startStandalone(settings: ServerSettings): Promise<Standalone> {
   const { home, io, log } = settings;
+  if (settings.config.api.plainHttp) {
+    const message =
+      "api.plain_http is for `api start` behind a proxy: a worker, which this command starts too, dials with TLS only.";
+    throw fail("config_invalid", message);
+  }
   const lifecycle = new Lifecycle(log);
   try {
     const gateway = await io.parts.startGateway(gatewayOptions(settings));
@@ -50,7 +56,8 @@ async function ensureProfile(
   const before = await readProfile(home);
   const isKnown = before?.key !== undefined && gateway.verifyKey(before.key);
   const key = isKnown && before.key !== undefined ? before.key : (await gateway.issueKey(LOCAL_CLI)).key;
-  const profile = { url: gateway.url, caFile: gateway.caFile, key };
+  const { url, caFile } = gateway;
+  const profile = { url, key, ...(caFile === undefined ? {} : { caFile }) };
   await writeProfile(home, profile);
   return { profile, replacedUrl: isKnown || before?.url === gateway.url ? undefined : before?.url };
 }
@@ -60,10 +67,11 @@ async function startLocalAgent(
   { io, home, config, log }: ServerSettings,
 ): Promise<RunningAgent> {
   const { site, labels, workerId, maxConcurrentTasks } = config.worker;
+  const caPem = gateway.caFile === undefined ? undefined : await readFile(gateway.caFile, "utf8");
   return io.parts.startAgent({
     url: gateway.url,
     key: await ensureWorkerKey(gateway, home),
-    caPem: await readFile(gateway.caFile, "utf8"),
+    ...(caPem === undefined ? {} : { caPem }),
     stateDir: home.worker,
     ...(workerId === undefined ? {} : { workerId }),
     site,
@@ -90,6 +98,17 @@ export async function readCredential(home: Pick<Home, "worker">): Promise<string
     return (await readFile(credentialFile(home), "utf8")).trim() || undefined;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Whether this machine has joined a gateway; what it learned then is the agent's affair. */
+export async function hasJoined(home: Pick<Home, "worker">): Promise<boolean> {
+  try {
+    await access(join(home.worker, "enrolment.json"));
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
     throw error;
   }
 }

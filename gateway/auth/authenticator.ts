@@ -10,9 +10,10 @@ export interface CredentialSource {
   authenticate(presented: string, head: RequestHead): Principal;
 }
 
-/** @throws `auth_invalid` */
+/** @throws `auth_invalid`; `timed_out` when the issuer of the token cannot be asked for its keys. */
 export interface TokenSource {
-  authenticate(token: string): Promise<Principal>;
+  /** @param head for the address that it comes from. */
+  authenticate(token: string, head: RequestHead): Promise<Principal>;
 }
 
 export interface AuthenticatorParts {
@@ -22,10 +23,12 @@ export interface AuthenticatorParts {
   readonly identities: CredentialSource;
   /** JWTs. */
   readonly tokens: TokenSource;
+  /** Whoever shows nothing, where nobody has to. */
+  readonly anybody?: Principal | undefined;
 }
 
-const JWT_FORM = /^[\w-]+\.[\w-]+\.[\w-]*$/;
-const IDENTITY_PREFIX = "lgi_";
+export const JWT_FORM = /^[\w-]+\.[\w-]+\.[\w-]*$/;
+export const IDENTITY_PREFIX = "lgi_";
 
 export class Authenticator {
   readonly #parts: AuthenticatorParts;
@@ -36,9 +39,11 @@ export class Authenticator {
 
   /** At once for keys, later for tokens. @throws `auth_missing`, `auth_invalid` */
   authenticate(head: RequestHead): Principal | Promise<Principal> {
+    const { anybody } = this.#parts;
+    if (anybody !== undefined && !head.headers.has("authorization") && !isOfWebPage(head)) return anybody;
     const presented = bearerOf(head);
     return JWT_FORM.test(presented)
-      ? this.#parts.tokens.authenticate(presented)
+      ? this.#parts.tokens.authenticate(presented, head)
       : this.#authenticateHere(presented, head);
   }
 
@@ -52,6 +57,12 @@ export class Authenticator {
     const source = presented.startsWith(IDENTITY_PREFIX) ? identities : keys;
     return source.authenticate(presented, head);
   }
+}
+
+/** A browser sends these by itself, and a page of anybody's can make it call an address on its own machine, under any name. */
+function isOfWebPage({ headers }: RequestHead): boolean {
+  const isLocalName = /^(localhost|127(\.\d+){3}|\[::1\])(:\d+)?$/.test(headers.get("host") ?? "");
+  return !isLocalName || headers.has("origin") || headers.has("sec-fetch-site");
 }
 
 /** @throws `auth_missing` */

@@ -38,8 +38,15 @@ export interface Admitted {
   readonly visit: Visit;
 }
 
+/** Credentials that can end before their time. */
+export interface Revocable {
+  /** @param listener is told the `keyId` of each principal whose credential has ended. */
+  onRevoked(listener: (keyId: string) => void): void;
+}
+
 export interface GatekeeperParts {
   readonly authenticator: Authenticator;
+  readonly revocable: readonly Revocable[];
   readonly limits: Limits;
   readonly audit: Pick<AuditLog, "record">;
 }
@@ -48,16 +55,35 @@ const NOBODY: Principal = { kind: "client", keyId: "", tenant: "", name: "", sco
 
 export class Gatekeeper {
   readonly #parts: GatekeeperParts;
+  /** By `keyId`. */
+  readonly #endings = new Map<string, Set<() => void>>();
 
   constructor(parts: GatekeeperParts) {
     this.#parts = parts;
+    for (const source of parts.revocable) source.onRevoked((keyId) => this.#ended(keyId));
+  }
+
+  /** Calls `listener` once, should the credential of a principal that was admitted end. @returns how to stop that. */
+  whenEnded({ keyId }: Principal, listener: () => void): () => void {
+    const listeners = this.#endings.get(keyId) ?? new Set();
+    this.#endings.set(keyId, listeners.add(listener));
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0 && this.#endings.get(keyId) === listeners) this.#endings.delete(keyId);
+    };
+  }
+
+  #ended(keyId: string): void {
+    const listeners = this.#endings.get(keyId) ?? [];
+    this.#endings.delete(keyId);
+    for (const listener of listeners) listener();
   }
 
   /**
-   * @param scope absent: open to everybody.
+   * @param scope absent: open to everybody. any: a credential is needed, whatever it permits.
    * @throws `auth_missing`, `auth_invalid`, `auth_forbidden`, `rate_limited`, `quota_exceeded`
    */
-  admit(head: RequestHead, scope: Scope | undefined): Admitted | Promise<Admitted> {
+  admit(head: RequestHead, scope: Scope | "any" | undefined): Admitted | Promise<Admitted> {
     const { limits, authenticator } = this.#parts;
     if (scope === undefined) return { principal: NOBODY, visit: limits.enterUnknown(head) };
     limits.checkAddress(head);
@@ -75,7 +101,7 @@ export class Gatekeeper {
     return principal;
   }
 
-  async #letInLater(found: Promise<Principal>, head: RequestHead, scope: Scope): Promise<Admitted> {
+  async #letInLater(found: Promise<Principal>, head: RequestHead, scope: Scope | "any"): Promise<Admitted> {
     let principal: Principal;
     try {
       principal = await found;
@@ -85,12 +111,13 @@ export class Gatekeeper {
     return this.#letIn(principal, head, scope);
   }
 
-  #letIn(principal: Principal, head: RequestHead, scope: Scope): Admitted {
+  #letIn(principal: Principal, head: RequestHead, scope: Scope | "any"): Admitted {
     this.#check(principal, head, scope);
     return { principal, visit: this.#parts.limits.enter(principal, head) };
   }
 
-  #check(principal: Principal, head: RequestHead, scope: Scope): void {
+  #check(principal: Principal, head: RequestHead, scope: Scope | "any"): void {
+    if (scope === "any") return;
     try {
       requireScope(principal, scope);
     } catch (error) {

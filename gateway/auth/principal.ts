@@ -22,6 +22,8 @@ export interface Principal {
   readonly sites?: ReadonlySet<string> | undefined;
   /** Of an enrolled worker: the only worker id that it may use. */
   readonly workerId?: string | undefined;
+  /** When it came with an access token: the id of the token. */
+  readonly tokenId?: string | undefined;
   /** When the credential ends by itself. */
   readonly expiresAtMs?: number | undefined;
 }
@@ -41,8 +43,12 @@ export function requireScope(principal: Principal, scope: Scope): void {
   });
 }
 
+export function mayUseModel({ models }: Principal, name: string): boolean {
+  return models === undefined || models.has(name);
+}
+
 /** @throws `auth_forbidden` */
-export function requireModel({ models }: Principal, name: string): void {
-  if (models === undefined || models.has(name)) return;
+export function requireModel(principal: Principal, name: string): void {
+  if (mayUseModel(principal, name)) return;
   throw fail("auth_forbidden", `This credential may not use the model ${name}.`, { model: name });
 }

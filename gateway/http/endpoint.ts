@@ -10,13 +10,15 @@ import type { Logger } from "@legacygpu/shared/log";
 import type { z } from "zod";
 import type { Admitted, Gatekeeper } from "../auth/gatekeeper.ts";
 import type { Principal } from "../auth/principal.ts";
+import { rateLimitHeaders, rateLimitOf } from "../limits/refusal.ts";
 import type { BodyPolicy, Request, Response, Route } from "./exchange.ts";
+import { revocable } from "./revocable-stream.ts";
 
 export interface Endpoint {
   readonly method: Route["method"];
   readonly pattern: string;
-  /** Absent: open to everybody. */
-  readonly scope?: Scope;
+  /** Absent: open to everybody. any: a credential is needed, whatever it permits. */
+  readonly scope?: Scope | "any";
   readonly body?: BodyPolicy;
   readonly handle: (request: Request, principal: Principal) => Promise<Response> | Response;
 }
@@ -34,19 +36,23 @@ export function toRoute(
     body: body ?? { kind: "none" },
     guard: (head) => gatekeeper.admit(head, scope),
     handle: (request, { principal, visit }) => {
+      const finish = (response: Response): Response =>
+        withHeaders(stopsWith(response, principal, gatekeeper), visit.headers);
       const answer = handle(request, principal);
-      if (visit.headers === undefined) return answer;
-      const { headers } = visit;
-      return answer instanceof Promise
-        ? answer.then((late) => withHeaders(late, headers))
-        : withHeaders(answer, headers);
+      return answer instanceof Promise ? answer.then(finish) : finish(answer);
     },
     finished: ({ visit }, receivedBytes) => visit.leave(receivedBytes),
   };
 }
 
-function withHeaders(response: Response, more: Readonly<Record<string, string>>): Response {
-  return { ...response, headers: { ...response.headers, ...more } };
+function withHeaders(response: Response, more: Readonly<Record<string, string>> | undefined): Response {
+  return more === undefined ? response : { ...response, headers: { ...response.headers, ...more } };
+}
+
+function stopsWith(response: Response, principal: Principal, gatekeeper: Gatekeeper): Response {
+  const { body } = response;
+  if (typeof body !== "object" || !("chunks" in body)) return response;
+  return { ...response, body: revocable(body, (listener) => gatekeeper.whenEnded(principal, listener)) };
 }
 
 const JSON_TYPE = { "content-type": "application/json" };
@@ -71,6 +77,8 @@ export function errorResponse(log: Logger): (error: unknown, requestId: string) 
     if (known.status === 401) headers["www-authenticate"] = 'Bearer realm="legacygpu"';
     if (known.status === 429 || known.status === 503)
       headers["retry-after"] = String(retryAfterSeconds(known));
+    const rateLimit = rateLimitOf(known);
+    if (rateLimit !== undefined) Object.assign(headers, rateLimitHeaders(rateLimit));
     // 499 is nobody's standard: the client that cancelled is gone or asked for it.
     const status = known.status === 499 ? 409 : known.status;
     return { status, headers, body: JSON.stringify({ ...toProblem(known, requestId), status }) };

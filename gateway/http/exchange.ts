@@ -19,7 +19,7 @@ export interface RequestHead {
   readonly query: URLSearchParams;
   /** Names in lower case. */
   readonly headers: ReadonlyMap<string, string>;
-  /** Empty once the request has ended. */
+  /** Empty when it is asked for only after the request has ended. */
   readonly remoteAddress: string;
 }
 
@@ -77,7 +77,8 @@ export interface Route<Context = unknown> {
   readonly body: BodyPolicy;
   /**
    * Runs on the head, before a byte of the body is read: who is calling, and may they? Its answer is handed to `handle`. A thrown
-   * error or a rejection ends the request there; until a promise has settled the body stays unread.
+   * error or a rejection ends the request there; until a promise has settled the body stays unread, and of what has already arrived
+   * nobody gets anything.
    */
   readonly guard: (head: RequestHead) => Promise<Context> | Context;
   readonly handle: (request: Request, context: Context) => Promise<Response> | Response;
@@ -147,13 +148,26 @@ export interface HttpServerOptions {
   readonly errorResponse: (error: unknown, requestId: string) => Response;
   /** Told what a socket handler or a hang-up listener threw: nobody else hears of it. */
   readonly onFault?: ((error: unknown) => void) | undefined;
-  /** A request without an answer for this long gets 504; while its body is arriving, the time starts anew. */
+  /**
+   * A request without an answer for this long gets 504; while its body is arriving, the time starts anew, as long as it has come at
+   * 8 KiB a second on average after a first grace of the same length.
+   */
   readonly requestTimeoutMs: number;
+  /** Web pages that may call from a browser: origins as browsers send them, or `*`. Default: none. */
+  readonly corsOrigins?: readonly string[] | undefined;
 }
 
 export interface HttpServer {
   readonly host: string;
   readonly port: number;
+  /** Requests that are not over: without a complete answer, or still sending what nobody wants. */
+  readonly inFlight: number;
+  /**
+   * New connections get this certificate from now on; those that are there keep theirs and are not disturbed.
+   *
+   * @throws `certificate_invalid` when it cannot be used: everything stays as it was. `config_invalid` without TLS.
+   */
+  replaceCertificate(tls: { readonly keyFile: string; readonly certFile: string }): void;
   /**
    * Stops accepting, ends the streams that have no end of their own, answers what is in flight, then closes every connection;
    * requests that are not finished after `graceMs` are cut.

@@ -3,7 +3,8 @@
  *
  * | state       | what holds                                               | leaves by                                     |
  * | ----------- | -------------------------------------------------------- | --------------------------------------------- |
- * | `receiving` | the body is arriving, the handler has not been called     | body complete, refusal, time-out              |
+ * | `guarding`  | the guard has yet to say who is calling; the body is held | its answer, refusal, time-out                 |
+| `receiving` | the body is arriving, the handler has not been called     | body complete, refusal, time-out              |
  * | `handling`  | the handler works; a `stream` body may still be arriving  | answer, refusal, time-out                     |
  * | `answered`  | it waits in the outbox, or for its stream to begin        | flush                                         |
  * | `sending`   | a file or a stream is under way                           | last byte, or it fails                        |
@@ -11,69 +12,57 @@
  * | `done`      | the answer is complete; the library has taken `native` back | never                                       |
  * | `gone`      | the client hung up before that; `native` is gone too      | never                                         |
  *
- * The client hanging up leads from `lingering` to `done` and from every other state to `gone`. `native` is not touched in those
- * two, an answer is only taken in `receiving` and `handling` (later ones are dropped), and body bytes only count in
- * `receiving`, `handling` and `lingering`.
+ * It begins in `receiving`, and only a guard that answers later leads to `guarding`. The client hanging up leads from `lingering` to
+ * `done` and from every other state to `gone`. `native` is not touched in those two, an answer is only taken in the first three
+ * (later ones are dropped), and body bytes only count in those and in `lingering`.
  */
 
 import { asLegacyGpuError, fail } from "@legacygpu/shared/errors";
 import type { BodyHost, BodySender } from "./body-sender.ts";
-import type { Deadlines } from "./deadlines.ts";
-import type { EndlessStreams } from "./endless-streams.ts";
-import type { RequestHead, Response, Route } from "./exchange.ts";
+import type { RequestHead, Response } from "./exchange.ts";
+import type { CompiledRoute, ExchangeHost } from "./exchange-host.ts";
+import { HangUp } from "./hang-up.ts";
 import type { NativeRequest, NativeResponse } from "./native.ts";
-import type { Outbox, Sender } from "./outbox.ts";
-import { decodeParams, IncomingRequest } from "./request.ts";
-import { BodyCollector, BodyStream, DISCARD } from "./request-body.ts";
+import type { Sender } from "./outbox.ts";
+import { checkHead, decodeParams, IncomingRequest } from "./request.ts";
+import { sinkFor } from "./request-body.ts";
 import { discardBody, mayHaveBody, openBody } from "./response-body.ts";
 import { type Framing, hasSafeHeaders, writeOpenHead, writeUnended, writeWhole } from "./response-writer.ts";
 import { Upload } from "./upload.ts";
+import { Visit } from "./visit.ts";
 
-type State = "receiving" | "handling" | "answered" | "sending" | "lingering" | "done" | "gone";
+type State = "guarding" | "receiving" | "handling" | "answered" | "sending" | "lingering" | "done" | "gone";
 
 /** What a refused client may go on sending, so that it gets to read why. */
 const LINGER_BYTES = 64 * 1024 * 1024;
-
-/** What an exchange needs of its server. */
-export interface ExchangeHost {
-  readonly outbox: Outbox;
-  readonly answerDeadlines: Deadlines<HttpExchange>;
-  readonly lingerDeadlines: Deadlines<HttpExchange>;
-  readonly endlessStreams: EndlessStreams;
-  /** Never throws. */
-  errorResponse(error: unknown, requestId: string): Response;
-  isClosing(): boolean;
-  nextId(): string;
-  finished(): void;
-  onFault(error: unknown): void;
-}
-
-export interface CompiledRoute extends Pick<Route, "body" | "guard" | "handle"> {
-  readonly paramNames: readonly string[];
-}
 
 export class HttpExchange implements Sender, BodyHost {
   readonly #host: ExchangeHost;
   readonly #native: NativeResponse;
   readonly #upload: Upload;
+  readonly #visit: Visit;
+  readonly #hangUp: HangUp;
   readonly request: IncomingRequest;
   #state: State = "receiving";
   #turn: "idle" | "queued" = "idle";
   #answer: Response | undefined;
   #body: BodySender | undefined;
-  #hangUpListeners: (() => void)[] | undefined;
+  /** Nothing more is read from this connection after the answer. */
+  #isLast = false;
 
   /** Must run inside the library's route handler. */
   constructor(host: ExchangeHost, native: NativeResponse, nativeRequest: NativeRequest) {
     this.#host = host;
     this.#native = native;
     this.#upload = new Upload(native);
+    this.#visit = new Visit(host);
+    this.#hangUp = new HangUp(host);
     native.onAborted(() => this.#hungUp());
     this.request = new IncomingRequest(
       host.nextId(),
       nativeRequest,
       () => this.#remoteAddress(),
-      (listener) => this.#onHangUp(listener),
+      (listener) => this.#hangUp.listen(listener),
     );
     host.answerDeadlines.start(this);
   }
@@ -81,13 +70,12 @@ export class HttpExchange implements Sender, BodyHost {
   /** Runs the request through its route. Must run inside the library's route handler. */
   serve(route: CompiledRoute, nativeRequest: NativeRequest): void {
     try {
-      const announced = this.#upload.expect(this.request.headers, this.#received);
+      const announced = this.#readHead();
       if (this.#host.isClosing()) throw fail("gateway_draining");
       this.request.params = decodeParams(nativeRequest, route.paramNames);
       const context = route.guard(this.request);
-      this.#upload.limit(route.body, announced);
-      if (announced === 0) this.#handle(route, context);
-      else this.#receive(route, context);
+      if (context instanceof Promise) void this.#guardLater(route, announced, context);
+      else this.#letIn(route, announced, context);
     } catch (error) {
       this.refuse(error);
     }
@@ -96,7 +84,7 @@ export class HttpExchange implements Sender, BodyHost {
   /** For requests that no route serves. Must run inside the library's route handler. */
   serveOutsideRoutes(respond: (head: RequestHead) => Response): void {
     try {
-      this.#upload.expect(this.request.headers, this.#received);
+      this.#readHead();
       this.answer(respond(this.request));
     } catch (error) {
       this.refuse(error);
@@ -106,6 +94,12 @@ export class HttpExchange implements Sender, BodyHost {
   /** The connection becomes a WebSocket: it is not ours any more. */
   handOver(): void {
     this.#finish();
+  }
+
+  /** What was sent behind the handshake is not HTTP. */
+  refuseHandshake(error: unknown): void {
+    this.#isLast = true;
+    this.refuse(error);
   }
 
   refuse(error: unknown): void {
@@ -162,12 +156,12 @@ export class HttpExchange implements Sender, BodyHost {
   }
 
   #remoteAddress(): string {
-    if (this.#state === "done") return "";
+    if (this.#isOver()) return "";
     return Buffer.from(this.#native.getRemoteAddressAsText()).toString("latin1");
   }
 
   #isOpen(): boolean {
-    return this.#state === "receiving" || this.#state === "handling";
+    return this.#state === "receiving" || this.#state === "handling" || this.#state === "guarding";
   }
 
   #isOver(): boolean {
@@ -176,33 +170,65 @@ export class HttpExchange implements Sender, BodyHost {
 
   // The request
 
-  #receive(route: CompiledRoute, context: unknown): void {
-    if (route.body.kind === "stream") {
-      const stream = new BodyStream(this.#upload);
-      this.request.stream = stream;
-      this.#upload.directTo(stream);
-      this.#handle(route, context);
-    } else if (route.body.kind === "buffer") {
-      const collected = (body: Buffer): void => {
-        this.request.body = body;
-        this.#handle(route, context);
-      };
-      this.#upload.directTo(new BodyCollector(collected));
-    } else {
-      this.#upload.directTo({ ...DISCARD, end: () => this.#handle(route, context) });
+  /**
+   * Announced length of the body. @throws `request_malformed`, `headers_too_large`
+   *
+   * Where a body ends is where the next request begins. When the head leaves room for doubt, or the chunks do, of which the library does
+   * not check every byte, then a proxy in front of us may see that place elsewhere: nothing that follows is taken for a request.
+   */
+  #readHead(): number | "chunked" {
+    this.#isLast = true;
+    const announced = this.#upload.expect(this.request.headers, this.#received);
+    checkHead(this.request.headers);
+    this.#isLast = announced === "chunked";
+    return announced;
+  }
+
+  async #guardLater(
+    route: CompiledRoute,
+    announced: number | "chunked",
+    admission: Promise<unknown>,
+  ): Promise<void> {
+    this.#state = "guarding";
+    this.#upload.hold();
+    try {
+      const context = await admission;
+      if (!this.#isOpen()) return this.#visit.letIn(route, context);
+      this.#state = "receiving";
+      this.#letIn(route, announced, context);
+      if (this.#isOpen()) this.#upload.release();
+    } catch (error) {
+      this.refuse(error);
     }
+  }
+
+  #letIn(route: CompiledRoute, announced: number | "chunked", context: unknown): void {
+    this.#visit.letIn(route, context);
+    this.#upload.limit(route.body, announced);
+    const handle = (): void => this.#handle(route, context);
+    if (announced !== 0) this.#upload.directTo(sinkFor(route.body, this.request, this.#upload, handle));
+    if (announced === 0 || route.body.kind === "stream") handle();
   }
 
   readonly #received = (chunk: ArrayBuffer, isLast: boolean): void => {
     if (this.#state === "lingering" && this.#hasLingeredEnough()) this.wake();
     if (!this.#isOpen()) return;
-    this.#host.answerDeadlines.start(this);
     try {
+      if (this.#state !== "guarding") this.#goOn();
       this.#upload.deliver(chunk, isLast);
     } catch (error) {
       this.refuse(error);
     }
   };
+
+  /** The time for an answer starts anew with what has arrived. @throws `timed_out` when that is too little. */
+  #goOn(): void {
+    const { answerDeadlines } = this.#host;
+    if (!this.#upload.keepsPace(answerDeadlines.durationMs)) {
+      throw fail("timed_out", "The body of the request arrives too slowly.");
+    }
+    answerDeadlines.start(this);
+  }
 
   #handle(route: CompiledRoute, context: unknown): void {
     this.#state = "handling";
@@ -235,8 +261,9 @@ export class HttpExchange implements Sender, BodyHost {
     const response = this.#answer ?? { status: 500 };
     const framing: Framing = {
       requestId: this.request.id,
+      crossOrigin: this.#host.crossOrigin?.headersFor(this.request),
       isHead: this.request.method === "HEAD",
-      isLast: this.#host.isClosing(),
+      isLast: this.#isLast || this.#host.isClosing(),
     };
     if (this.#body !== undefined) {
       this.#state = "sending";
@@ -288,33 +315,19 @@ export class HttpExchange implements Sender, BodyHost {
 
   #hungUp(): void {
     if (this.#isOver()) return;
-    this.#state = this.#state === "lingering" ? "done" : "gone";
+    const isAnswered = this.#state === "lingering";
+    this.#state = isAnswered ? "done" : "gone";
     this.#upload.lost();
-    const listeners = this.#hangUpListeners;
+    if (!isAnswered) this.#hangUp.happened();
     this.#release();
-    if (this.#state === "gone") for (const listener of listeners ?? []) this.#tell(listener);
   }
 
   #release(): void {
     this.#host.answerDeadlines.stop(this);
     this.#host.lingerDeadlines.stop(this);
     this.#body?.destroy();
-    this.#hangUpListeners = undefined;
+    this.#hangUp.ruledOut();
+    this.#visit.over(this.#upload.receivedBytes);
     this.#host.finished();
-  }
-
-  #onHangUp(listener: () => void): void {
-    if (this.#state === "gone") queueMicrotask(() => this.#tell(listener));
-    if (this.#isOver()) return;
-    this.#hangUpListeners ??= [];
-    this.#hangUpListeners.push(listener);
-  }
-
-  #tell(listener: () => void): void {
-    try {
-      listener();
-    } catch (error) {
-      this.#host.onFault(error);
-    }
   }
 }

@@ -1,6 +1,7 @@
 /** Where the bytes of a request body go: thrown away, gathered, or handed on as they arrive. */
 
 import { fail } from "@legacygpu/shared/errors";
+import type { BodyPolicy, Request } from "./exchange.ts";
 
 export interface BodySink {
   /** `chunk` is only readable during the call. */
@@ -122,4 +123,20 @@ export class BodyStream implements BodySink, AsyncIterable<Buffer> {
     this.#wakeReader?.();
     this.#wakeReader = undefined;
   }
+}
+
+type Bodies = { -readonly [Field in "body" | "stream"]: Request[Field] };
+
+/** Where the body of `request` goes; `complete` is called at its end, unless it is a stream. */
+export function sinkFor(policy: BodyPolicy, request: Bodies, valve: Valve, complete: () => void): BodySink {
+  if (policy.kind === "stream") {
+    const stream = new BodyStream(valve);
+    request.stream = stream;
+    return stream;
+  }
+  if (policy.kind === "none") return { ...DISCARD, end: complete };
+  return new BodyCollector((body) => {
+    request.body = body;
+    complete();
+  });
 }

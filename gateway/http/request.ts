@@ -1,4 +1,4 @@
-/** Copies a request out of the library while that is allowed, and refuses heads whose body length is ambiguous. */
+/** Copies a request out of the library while that is allowed, and refuses heads that two readers could take for different requests. */
 
 import { fail } from "@legacygpu/shared/errors";
 import type { Request } from "./exchange.ts";
@@ -20,6 +20,7 @@ export class IncomingRequest implements Request {
   stream: AsyncIterable<Buffer> = NO_STREAM;
   readonly onHangUp: (listener: () => void) => void;
   readonly #readAddress: () => string;
+  #address = "";
   readonly #queryText: string;
   #query: URLSearchParams | undefined;
 
@@ -41,9 +42,10 @@ export class IncomingRequest implements Request {
     });
   }
 
-  /** Asked for when it is needed: it is a system call. Empty once the request has ended. */
+  /** Asked for when it is first needed: it is a system call. */
   get remoteAddress(): string {
-    return this.#readAddress();
+    if (this.#address === "") this.#address = this.#readAddress();
+    return this.#address;
   }
 
   get query(): URLSearchParams {
@@ -55,6 +57,21 @@ export class IncomingRequest implements Request {
     const earlier = this.headers.get(name);
     this.headers.set(name, earlier === undefined ? value : `${earlier}, ${value}`);
   }
+}
+
+/** Half of what the library takes as a head, so that the client is told what was too long rather than cut off. */
+const CREDENTIAL_LIMIT_BYTES = 8 * 1024;
+
+/** What the library lets pass. @throws `request_malformed`, `headers_too_large` */
+export function checkHead(headers: ReadonlyMap<string, string>): void {
+  // Two hosts: joined like every repeated header, and no host has a comma.
+  if (headers.get("host")?.includes(",")) {
+    throw fail("request_malformed", "Host may be sent once only, and names one host.");
+  }
+  if ((headers.get("authorization")?.length ?? 0) <= CREDENTIAL_LIMIT_BYTES) return;
+  const limitBytes = CREDENTIAL_LIMIT_BYTES;
+  const message = `The Authorization header is over the limit of ${limitBytes} bytes.`;
+  throw fail("headers_too_large", message, { limitBytes });
 }
 
 /**

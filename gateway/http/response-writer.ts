@@ -4,10 +4,13 @@ import { STATUS_CODES } from "node:http";
 import type { Response } from "./exchange.ts";
 import type { NativeResponse } from "./native.ts";
 import { isFileBody, isStreamBody, mayHaveBody } from "./response-body.ts";
+import { ownHeader, writeSecurityHeaders } from "./security-headers.ts";
 
 /** What the head says besides the handler's own headers. */
 export interface Framing {
   readonly requestId: string;
+  /** For web pages of other origins; undefined while there are none. */
+  readonly crossOrigin: Response["headers"];
   readonly isHead: boolean;
   /** Close the connection after this response. */
   readonly isLast: boolean;
@@ -34,15 +37,22 @@ export function hasSafeHeaders(response: Response): boolean {
   return true;
 }
 
-function writeHead(native: NativeResponse, response: Response, requestId: string): void {
-  native.writeStatus(statusLine(response.status));
-  native.writeHeader("X-Request-Id", requestId);
-  for (const name in response.headers) native.writeHeader(name, response.headers[name] ?? "");
+function writeHead(native: NativeResponse, { status, headers }: Response, framing: Framing): void {
+  native.writeStatus(statusLine(status));
+  native.writeHeader("X-Request-Id", framing.requestId);
+  let own = 0;
+  for (const name in headers) {
+    own |= ownHeader(name);
+    native.writeHeader(name, headers[name] ?? "");
+  }
+  writeSecurityHeaders(native, own);
+  const { crossOrigin } = framing;
+  for (const name in crossOrigin) native.writeHeader(name, crossOrigin[name] ?? "");
 }
 
 /** The usual case: everything at once, and the response is complete. */
 export function writeWhole(native: NativeResponse, response: Response, framing: Framing): void {
-  writeHead(native, response, framing.requestId);
+  writeHead(native, response, framing);
   const hasBody = mayHaveBody(response);
   if (hasBody && !framing.isHead) {
     native.end(inMemory(response.body), framing.isLast);
@@ -57,7 +67,7 @@ export function writeWhole(native: NativeResponse, response: Response, framing: 
 
 /** The head before a file or a stream; its last lines, which say how the body is framed, come with the first bytes of that. */
 export function writeOpenHead(native: NativeResponse, response: Response, framing: Framing): void {
-  writeHead(native, response, framing.requestId);
+  writeHead(native, response, framing);
   if (framing.isLast) native.writeHeader("Connection", "close");
 }
 
@@ -69,7 +79,7 @@ export function writeOpenHead(native: NativeResponse, response: Response, framin
  * bytes written with the total of the *last* call: with a total that is never reached it does not end the response.
  */
 export function writeUnended(native: NativeResponse, response: Response, framing: Framing): void {
-  writeHead(native, response, framing.requestId);
+  writeHead(native, response, framing);
   native.writeHeader("Connection", "close");
   // A total of 0 would end it.
   const body = sizeOf(response.body) === 0 ? "\n" : inMemory(response.body);

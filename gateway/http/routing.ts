@@ -1,6 +1,7 @@
 /** The paths of the route table: what a pattern stands for, and what to say at a path or for a method nobody serves. */
 
 import { fail } from "@legacygpu/shared/errors";
+import type { CrossOrigin } from "./cors.ts";
 import type { HttpServerOptions, RequestHead, Response, Route } from "./exchange.ts";
 
 interface Pattern {
@@ -36,13 +37,17 @@ export function registrars(method: Route["method"]): readonly ("get" | "head" | 
   }
 }
 
-type Table = Pick<HttpServerOptions, "routes" | "sockets" | "errorResponse">;
+interface Table extends Pick<HttpServerOptions, "routes" | "sockets" | "errorResponse"> {
+  readonly crossOrigin: CrossOrigin | undefined;
+}
 
 /** 404, or what is to be said about the address. @throws `route_not_found`, `request_invalid` */
-export function answerUnrouted({ id, method, path }: RequestHead, table: Table): Response {
+export function answerUnrouted(head: RequestHead, table: Table): Response {
+  const { id, method, path } = head;
   const methods = methodsAt(table, path);
   const headers = { Allow: methods.join(", ") };
-  if (methods.length > 0 && method === "OPTIONS") return { status: 204, headers };
+  if (methods.length > 0 && method === "OPTIONS")
+    return { status: 204, headers: { ...headers, ...table.crossOrigin?.preflight(head, methods) } };
   if (methods.length > 0) {
     const error = fail("method_not_allowed", `This address does not know ${method}.`, { methods });
     const refusal = table.errorResponse(error, id);

@@ -1,7 +1,8 @@
 /**
  * The HTTP and WebSocket server, and the only importer of uWebSockets.js.
  *
- * That library is fast because it checks nothing. What it does to those who do not know, and where each is guarded:
+ * That library is fast because it checks nothing. What it does to those who do not know, and where each is guarded
+ * (`test/gateway/hazards/README.md` names the test of each):
  *
  * - A handler that returns with neither an answer nor `onAborted` ends the process: `HttpExchange` attaches it first.
  * - A response used after its end or its abort throws: one state per exchange, and `native` is not touched in the last two.
@@ -9,13 +10,20 @@
  * - When more than 512 KiB wait to be read on a TLS socket and anything is written inside one of the library's callbacks, what
  *   was received is dropped and the connection closed: all writing is left to the outbox, once per turn, corked.
  * - An unknown path has its connection cut: the last route catches everything.
- * - Bodies have no limit, and waiting for an answer has no time-out: `HttpExchange` counts both.
+ * - Bodies have no limit, and waiting for an answer has no time-out: `HttpExchange` counts both, and keeps an eye on the pace.
+ * - Heads end at 4 KiB, too early for an access token: `head-limit.ts`.
+ * - Two lengths, two hosts and every transfer coding pass, and chunks are read leniently: `request.ts` refuses what is ambiguous,
+ *   and the connection of a chunked body ends with its answer, so that a proxy in front cannot be made to see other requests than we do.
+ * - A folded line or a control character in a header is taken for a head that goes on, until its ten seconds are over; a header
+ *   with an empty name hides those behind it. Not guarded; neither can make a request of what is none.
  * - Closing right after an answer resets the connection of a client that is still sending: `writeUnended`.
  * - A chunk of a body of unknown length (`write`) whose corked beginning the socket does not take is lost, unless all of it fitted
  *   the cork buffer; what the library keeps of it is only sent on by the next write; the head cannot be sent before the first chunk,
  *   and an end that is to close the connection writes a header into the body: `StreamSender` minds all four.
  * - A client that takes nothing for about ten seconds, while something waits for it, has its connection cut. Not guarded.
+ * - Each ping on a WebSocket is answered at once, however many come: `GatewaySocket` counts them.
  * - `send` on a WebSocket may drop the frame and leave the socket open: `GatewaySocket` looks at every result.
+ * - A certificate is read once, when an app is made: `TlsApps` puts one app per certificate behind the listener.
  * - Failing to listen gives no reason, nor does a bad certificate: `preflight.ts` finds it.
  * - Bytes that arrive together with the end of a TLS connection are thrown away: a peer that closes must have been answered
  *   before. Not guarded; the link acknowledges its frames.
@@ -23,6 +31,7 @@
  *   know pipelines.
  */
 
+import "./head-limit.ts";
 import {
   App,
   type HttpRequest,
@@ -39,6 +48,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fail } from "@legacygpu/shared/errors";
 import { CLOSE } from "@legacygpu/shared/protocol/version";
+import { CrossOrigin } from "./cors.ts";
 import { Deadlines } from "./deadlines.ts";
 import { EndlessStreams } from "./endless-streams.ts";
 import type {
@@ -51,12 +61,20 @@ import type {
   Socket,
   SocketHandler,
 } from "./exchange.ts";
+import type { CompiledRoute, ExchangeHost, Expiring } from "./exchange-host.ts";
 import { checkHandshake } from "./handshake.ts";
-import { type CompiledRoute, type ExchangeHost, HttpExchange } from "./http-exchange.ts";
+import { HttpExchange } from "./http-exchange.ts";
 import { Outbox } from "./outbox.ts";
-import { checkCertificate, explainListenFailure, refuseTakenPort } from "./preflight.ts";
+import {
+  type CertificateFiles,
+  checkCertificate,
+  explainListenFailure,
+  refusePlainHttp,
+  refuseTakenPort,
+} from "./preflight.ts";
 import { answerUnrouted, paramNamesOf, registrars, spellings } from "./routing.ts";
 import { GatewaySocket, MAX_BUFFERED_BYTES, type SocketHost } from "./socket.ts";
+import { type AcceptingApp, type ServingApp, TlsApps } from "./tls-apps.ts";
 
 /** Forward secrecy and authenticated encryption only. For TLS 1.2; version 1.3 has no others, older ones are off. */
 const TLS12_CIPHERS = [
@@ -79,24 +97,33 @@ const SOCKET_IDLE_SECONDS = 120;
 
 /** Starts a server; throws `port_in_use`, `certificate_invalid` or `config_invalid`. */
 export async function listen(options: HttpServerOptions): Promise<HttpServer> {
-  const app = createApp(options.tls);
-  const server = new UwsServer(app, options);
+  if (options.tls === undefined) refusePlainHttp(options.host);
+  const server = new UwsServer(options);
   try {
     await refuseTakenPort(options.host, options.port);
-    const listener = listenOn(app, options.host, options.port);
+    const listener = listenOn(server.acceptor, options.host, options.port);
     if (listener === undefined) throw await explainListenFailure(options.host, options.port);
     server.start(listener);
   } catch (error) {
-    app.close();
+    server.cutAll();
     throw error;
   }
   return server;
 }
 
-function createApp(tls: HttpServerOptions["tls"]): TemplatedApp {
-  if (tls === undefined) return App();
-  checkCertificate(tls);
-  return SSLApp({ key_file_name: tls.keyFile, cert_file_name: tls.certFile, ssl_ciphers: TLS12_CIPHERS });
+/** With what the library has beside its declared types. */
+type NativeApp = TemplatedApp & AcceptingApp & ServingApp;
+
+function createApp({ keyFile, certFile }: CertificateFiles): NativeApp {
+  checkCertificate({ keyFile, certFile });
+  const options = { key_file_name: keyFile, cert_file_name: certFile, ssl_ciphers: TLS12_CIPHERS };
+  try {
+    return SSLApp(options) as NativeApp;
+  } catch (cause) {
+    // It says no more than that it failed.
+    const message = `The TLS library can use neither the certificate in ${certFile} nor its key, or only one of them.`;
+    throw fail("certificate_invalid", message, { certFile, keyFile }, cause);
+  }
 }
 
 /** The library calls back before it returns; undefined when it failed, and it does not say why. */
@@ -119,10 +146,14 @@ class UwsServer implements HttpServer, ExchangeHost, SocketHost {
   readonly host: string;
   port = 0;
   readonly outbox = new Outbox();
-  readonly answerDeadlines: Deadlines<HttpExchange>;
-  readonly lingerDeadlines = new Deadlines<HttpExchange>(LINGER_MS);
+  readonly answerDeadlines: Deadlines<Expiring>;
+  readonly lingerDeadlines = new Deadlines<Expiring>(LINGER_MS);
   readonly endlessStreams = new EndlessStreams();
-  readonly #app: TemplatedApp;
+  readonly crossOrigin: CrossOrigin | undefined;
+  /** What listens; see `tls-apps.ts`. */
+  readonly acceptor: TemplatedApp;
+  readonly #tlsApps: TlsApps | undefined;
+  readonly #registrations: ((app: TemplatedApp) => void)[] = [];
   readonly #options: HttpServerOptions;
   readonly #sockets = new Set<GatewaySocket>();
   readonly #idPrefix = randomBytes(5).toString("hex");
@@ -133,16 +164,24 @@ class UwsServer implements HttpServer, ExchangeHost, SocketHost {
   #closed: Promise<void> | undefined;
   #whenIdle: (() => void) | undefined;
 
-  constructor(app: TemplatedApp, options: HttpServerOptions) {
-    this.#app = app;
+  constructor(options: HttpServerOptions) {
     this.#options = options;
     this.host = options.host;
     this.answerDeadlines = new Deadlines(options.requestTimeoutMs);
+    this.crossOrigin = CrossOrigin.of(options.corsOrigins);
     for (const route of options.routes) this.#addRoute(route);
     for (const route of options.sockets) this.#addSocketRoute(route);
-    app.any("/*", (res, req) =>
-      this.#exchange(res, req).serveOutsideRoutes((head) => answerUnrouted(head, options)),
-    );
+    const table = { ...options, crossOrigin: this.crossOrigin };
+    const serveRest = (res: HttpResponse, req: HttpRequest): void =>
+      this.#exchange(res, req).serveOutsideRoutes((head) => answerUnrouted(head, table));
+    this.#registrations.push((app) => app.any("/*", serveRest));
+    if (options.tls === undefined) {
+      this.acceptor = this.#withRoutes(App());
+    } else {
+      const acceptor = SSLApp({}) as NativeApp;
+      this.acceptor = acceptor;
+      this.#tlsApps = new TlsApps(acceptor, this.#withRoutes(createApp(options.tls)));
+    }
   }
 
   start(listener: us_listen_socket): void {
@@ -152,9 +191,27 @@ class UwsServer implements HttpServer, ExchangeHost, SocketHost {
     this.#sweep = setInterval(() => this.#expireLate(), everyMs);
   }
 
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  replaceCertificate(tls: CertificateFiles): void {
+    if (this.#tlsApps === undefined) throw fail("config_invalid", "This server speaks plain HTTP.");
+    this.#tlsApps.replace(this.#withRoutes(createApp(tls)));
+  }
+
   close(graceMs: number): Promise<void> {
     this.#closed ??= this.#shutDown(graceMs);
     return this.#closed;
+  }
+
+  cutAll(): void {
+    (this.#tlsApps ?? this.acceptor).close();
+  }
+
+  #withRoutes<App extends TemplatedApp>(app: App): App {
+    for (const register of this.#registrations) register(app);
+    return app;
   }
 
   // For the exchanges and sockets
@@ -200,12 +257,21 @@ class UwsServer implements HttpServer, ExchangeHost, SocketHost {
   #addRoute(route: AnyRoute): void {
     // Its context comes from its own guard, so it fits.
     const handle = route.handle as Route["handle"];
+    const finished = route.finished as Route["finished"];
     const { body, guard } = route;
-    const compiled: CompiledRoute = { body, guard, handle, paramNames: paramNamesOf(route.pattern) };
+    const compiled: CompiledRoute = {
+      body,
+      guard,
+      handle,
+      paramNames: paramNamesOf(route.pattern),
+      ...(finished === undefined ? {} : { finished }),
+    };
     const serve = (res: HttpResponse, req: HttpRequest): void =>
       this.#exchange(res, req).serve(compiled, req);
     for (const pattern of spellings(route.pattern)) {
-      for (const method of registrars(route.method)) this.#app[method](pattern, serve);
+      for (const method of registrars(route.method)) {
+        this.#registrations.push((app) => app[method](pattern, serve));
+      }
     }
   }
 
@@ -232,11 +298,14 @@ class UwsServer implements HttpServer, ExchangeHost, SocketHost {
         socket.start(data.open);
       },
       message: (ws, bytes, isBinary) => ws.getUserData().socket?.message(bytes, isBinary),
+      ping: (ws) => ws.getUserData().socket?.pinged(),
       pong: (ws, payload) => ws.getUserData().socket?.pong(payload),
       drain: (ws) => ws.getUserData().socket?.drained(),
       close: (ws, code, reason) => ws.getUserData().socket?.closed(code, Buffer.from(reason).toString()),
     };
-    for (const pattern of spellings(route.pattern)) this.#app.ws(pattern, behavior);
+    for (const pattern of spellings(route.pattern)) {
+      this.#registrations.push((app) => app.ws(pattern, behavior));
+    }
   }
 
   /** The answer to the handshake is the one thing written inside a callback: before it the peer has nothing to send. */
@@ -255,7 +324,7 @@ class UwsServer implements HttpServer, ExchangeHost, SocketHost {
       res.upgrade(data, request.headers.get("sec-websocket-key") ?? "", route.subprotocol, "", context);
       exchange.handOver();
     } catch (error) {
-      exchange.refuse(error);
+      exchange.refuseHandshake(error);
     }
   }
 
@@ -268,7 +337,7 @@ class UwsServer implements HttpServer, ExchangeHost, SocketHost {
     for (const socket of this.#sockets) socket.close(CLOSE.goingAway, "The gateway is shutting down.");
     await sleep(FAREWELL_MS);
     clearInterval(this.#sweep);
-    this.#app.close();
+    this.cutAll();
   }
 
   async #idle(graceMs: number): Promise<void> {

@@ -22,7 +22,12 @@ export const MAX_BUFFERED_BYTES = 1024 * 1024;
 /** A full socket is writable again from here on. */
 const ROOM_BELOW_BYTES = 64 * 1024;
 
+/** Pings and pongs per second. Heartbeats need a handful; each ping costs an answer, which the library sends by itself. */
+const MAX_CONTROL_FRAMES = 100;
+const CONTROL_WINDOW_MS = 1000;
+
 const CLOSE_UNSUPPORTED_DATA = 1003;
+const CLOSE_POLICY = 1008;
 const CLOSE_INTERNAL = 1011;
 /** The reason of a close frame has 123 bytes. */
 const MAX_REASON_BYTES = 123;
@@ -42,6 +47,8 @@ export class GatewaySocket implements Socket, Sender {
   #turn: "idle" | "queued" = "idle";
   #flow: "clear" | "full" | "dropped" = "clear";
   #pings: Uint8Array[] = [];
+  #controlFrames = 0;
+  #controlWindowEndsAtMs = 0;
   #farewell = { code: CLOSE_INTERNAL, reason: "" };
 
   constructor(host: SocketHost, native: NativeSocket, remoteAddress: string) {
@@ -96,7 +103,13 @@ export class GatewaySocket implements Socket, Sender {
     else this.#guarded(() => this.#handler?.message(Buffer.from(new Uint8Array(bytes))));
   }
 
+  /** The library has answered it already. */
+  pinged(): void {
+    this.#countControlFrame();
+  }
+
   pong(payload: ArrayBuffer): void {
+    this.#countControlFrame();
     if (this.#state !== "open") return;
     this.#guarded(() => this.#handler?.pong(Buffer.from(new Uint8Array(payload))));
   }
@@ -119,6 +132,16 @@ export class GatewaySocket implements Socket, Sender {
   /** The state as it is now; the compiler would go on believing what was tested before a call. */
   #isClosing(): boolean {
     return this.#state === "closing";
+  }
+
+  #countControlFrame(): void {
+    const nowMs = performance.now();
+    if (nowMs >= this.#controlWindowEndsAtMs) {
+      this.#controlWindowEndsAtMs = nowMs + CONTROL_WINDOW_MS;
+      this.#controlFrames = 0;
+    }
+    this.#controlFrames += 1;
+    if (this.#controlFrames > MAX_CONTROL_FRAMES) this.close(CLOSE_POLICY, "Too many pings and pongs.");
   }
 
   #writeAll(): void {

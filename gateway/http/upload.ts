@@ -1,4 +1,8 @@
-/** The body of one request on its way in: how far it is, how large it may become, and who gets its bytes. */
+/**
+ * The body of one request on its way in: how far it is, how large and how slow it may be, and who gets its bytes.
+ *
+ * As long as nobody knows whether it is wanted, it is held: what arrives is kept, and soon no more is read.
+ */
 
 import { fail } from "@legacygpu/shared/errors";
 import type { BodyPolicy } from "./exchange.ts";
@@ -9,6 +13,15 @@ import { type BodySink, DISCARD, type Valve } from "./request-body.ts";
 /** What a route without a body swallows before it refuses. */
 const IGNORED_BODY_BYTES = 64 * 1024;
 
+/** A held body is not read any further from here on. What one read of the network brought comes on top: at most 512 KiB. */
+const HELD_BYTES = 64 * 1024;
+
+/**
+ * The average that a body must keep once the first grace is over; otherwise a client that sends a byte now and then could hold its
+ * request for ever. Half of what the library demands within each ten seconds, so that this is only met where the library looks away.
+ */
+const MIN_BYTES_PER_MS = (8 * 1024) / 1000;
+
 type Progress = "absent" | "arriving" | "paused" | "complete";
 
 export class Upload implements Valve {
@@ -17,6 +30,8 @@ export class Upload implements Valve {
   #limitBytes = 0;
   #receivedBytes = 0;
   #sink: BodySink = DISCARD;
+  #held: ArrayBuffer[] | undefined;
+  #beganAtMs = 0;
 
   constructor(native: NativeResponse) {
     this.#native = native;
@@ -37,6 +52,7 @@ export class Upload implements Valve {
   ): number | "chunked" {
     if (headers.has("content-length") || headers.has("transfer-encoding")) {
       this.#progress = "arriving";
+      this.#beganAtMs = performance.now();
       this.#native.onData((chunk, isLast) => {
         this.#count(chunk, isLast);
         arrived(chunk, isLast);
@@ -55,15 +71,40 @@ export class Upload implements Valve {
     this.#sink = sink;
   }
 
+  /** Nobody gets a byte before {@link release}. */
+  hold(): void {
+    this.#held = [];
+  }
+
+  /** Hands on what was held. @throws `body_too_large` */
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    this.resume();
+    this.#checkSize();
+    for (const chunk of held) this.#sink.take(chunk);
+    if (this.#progress === "complete") this.#sink.end();
+  }
+
   /** Hands a chunk on. @throws `body_too_large` */
   deliver(chunk: ArrayBuffer, isLast: boolean): void {
-    if (this.#receivedBytes > this.#limitBytes) throw this.#tooLarge();
-    this.#sink.take(chunk);
-    if (isLast) this.#sink.end();
+    if (this.#held !== undefined) {
+      this.#keep(chunk, this.#held);
+    } else {
+      this.#checkSize();
+      this.#sink.take(chunk);
+      if (isLast) this.#sink.end();
+    }
+  }
+
+  /** Whether it has come fast enough so far. Pauses of ours begin where so much has come that they make no difference. */
+  keepsPace(graceMs: number): boolean {
+    return performance.now() - this.#beganAtMs <= graceMs + this.#receivedBytes / MIN_BYTES_PER_MS;
   }
 
   /** Nobody wants the rest; it is still read, so that the client can be answered. */
   abandon(reason: () => Error): void {
+    this.#held = undefined;
     if (!this.isUnfinished) return;
     this.resume();
     this.#sink.fail(reason());
@@ -71,6 +112,7 @@ export class Upload implements Valve {
 
   /** The connection is gone: `native` may not be touched any more. */
   lost(): void {
+    this.#held = undefined;
     if (!this.isUnfinished) return;
     this.#progress = "complete";
     this.#sink.fail(fail("transfer_failed", "The client hung up before its body was complete."));
@@ -95,6 +137,15 @@ export class Upload implements Valve {
     // What was read before the pause is delivered in spite of it.
     this.resume();
     this.#progress = "complete";
+  }
+
+  #keep(chunk: ArrayBuffer, held: ArrayBuffer[]): void {
+    held.push(chunk.slice(0));
+    if (this.#receivedBytes > HELD_BYTES) this.pause();
+  }
+
+  #checkSize(): void {
+    if (this.#receivedBytes > this.#limitBytes) throw this.#tooLarge();
   }
 
   #tooLarge(): Error {

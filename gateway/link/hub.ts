@@ -15,8 +15,7 @@ import {
   PROTOCOL_VERSION,
   SUBPROTOCOL,
 } from "@legacygpu/shared/protocol/version";
-import type { Gatekeeper } from "../auth/gatekeeper.ts";
-import type { KeyRing } from "../auth/key-ring.ts";
+import type { Gatekeeper, Revocable } from "../auth/gatekeeper.ts";
 import type { Principal } from "../auth/principal.ts";
 import type { Socket, SocketRoute } from "../http/exchange.ts";
 import type { Counters } from "../metrics.ts";
@@ -36,7 +35,8 @@ const SILENCE_CHECK_MS = 1000;
 export interface HubOptions {
   readonly clock: Clock;
   readonly log: Logger;
-  readonly keys: KeyRing;
+  /** The keys, and the enrolled workers: their links end with them. */
+  readonly revocable: readonly Revocable[];
   readonly gatekeeper: Gatekeeper;
   readonly registry: Registry;
   readonly scheduler: Scheduler;
@@ -49,6 +49,7 @@ export interface HubOptions {
 export class Hub implements SessionEvents {
   readonly #options: HubOptions;
   readonly #sessions = new Map<Session, Worker | undefined>();
+  readonly #principals = new WeakMap<Session, Principal>();
   readonly #ids = new SortableIds();
   readonly #timers: readonly Timer[];
 
@@ -59,7 +60,7 @@ export class Hub implements SessionEvents {
       every(clock, heartbeatIntervalMs, () => this.#beat()),
       every(clock, Math.min(SILENCE_CHECK_MS, heartbeatIntervalMs), () => this.#endSilent()),
     ];
-    options.keys.onRevoked((keyId) => this.#closeRevoked(keyId));
+    for (const source of options.revocable) source.onRevoked((keyId) => this.#closeRevoked(keyId));
   }
 
   get route(): SocketRoute<Principal> {
@@ -88,6 +89,13 @@ export class Hub implements SessionEvents {
         CLOSE.protocolUnsupported,
         `this gateway speaks protocol ${PROTOCOL_VERSION}, the agent ${offered}`,
       );
+      return;
+    }
+    const mistake = this.#mistakeIn(session, hello);
+    if (mistake !== undefined) {
+      const { workerId, site } = hello;
+      this.#options.log.warn({ keyId: session.keyId, workerId, site }, `an agent was refused: ${mistake}`);
+      session.close(CLOSE.unauthorized, mistake);
       return;
     }
     this.#options.scheduler.together(() => this.#greet(session, hello));
@@ -156,10 +164,24 @@ export class Hub implements SessionEvents {
       clock,
     });
     this.#sessions.set(session, undefined);
+    this.#principals.set(session, principal);
     clock.after(HELLO_TIMEOUT_MS, () => {
       if (session.state === "greeting") session.close(CLOSE.heartbeatTimeout, "no `hello` within 10 s");
     });
     return session;
+  }
+
+  /** An agent may only be who its credential says that it is. Nothing of what it says is repeated to it: a close reason is short. */
+  #mistakeIn(
+    session: Session,
+    { workerId, site }: Pick<MessageOf<AgentMessage, "hello">, "workerId" | "site">,
+  ): string | undefined {
+    const principal = this.#principals.get(session);
+    if (principal?.workerId !== undefined && principal.workerId !== workerId)
+      return `this identity is for worker ${principal.workerId} alone`;
+    if (principal?.sites !== undefined && !principal.sites.has(site))
+      return `this credential is for workers at ${[...principal.sites].join(", ")}`;
+    return undefined;
   }
 
   #greet(session: Session, hello: MessageOf<AgentMessage, "hello">): void {

@@ -9,6 +9,7 @@ import { after, before, beforeEach, describe, test } from "node:test";
 import { systemClock } from "@legacygpu/shared/clock";
 import type { LegacyGpuError } from "@legacygpu/shared/errors";
 import { blobPath } from "@legacygpu/shared/protocol/version";
+import { workerKey } from "../../agent/link/credentials.ts";
 import { LinkGate } from "../../agent/link/gate.ts";
 import { Network } from "../../agent/link/network.ts";
 import { BlobCache } from "../../agent/models/blob-cache.ts";
@@ -24,7 +25,7 @@ describe("the blob cache", () => {
     gateway = await FakeGateway.start();
     const { key, caPem } = gateway;
     const url = new URL(gateway.url.replace("wss:", "https:"));
-    network = new Network({ gateway: url, key, caPem, env: {}, clock: systemClock });
+    network = new Network({ gateway: url, credentials: workerKey(key), caPem, env: {}, clock: systemClock });
   });
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), "legacygpu-blobs-"));

@@ -10,6 +10,7 @@ import { createServer, type TLSSocket } from "node:tls";
 import { systemClock } from "@legacygpu/shared/clock";
 import { LegacyGpuError } from "@legacygpu/shared/errors";
 import { CLOSE } from "@legacygpu/shared/protocol/version";
+import { workerKey } from "../../agent/link/credentials.ts";
 import { Network, type SocketClosure } from "../../agent/link/network.ts";
 import { buildSlow } from "../../models/onnx/hostile.ts";
 import { buildIdentity } from "../../models/onnx/synthetic.ts";
@@ -151,7 +152,13 @@ test("a dial that is given up leaves no connection behind, whatever the other si
   });
   await new Promise<void>((resolve) => mute.listen(0, "127.0.0.1", resolve));
   const gateway = new URL(`https://localhost:${(mute.address() as AddressInfo).port}`);
-  const network = new Network({ gateway, key: "lgw_x", caPem, env: {}, clock: systemClock });
+  const network = new Network({
+    gateway,
+    credentials: workerKey("lgw_x"),
+    caPem,
+    env: {},
+    clock: systemClock,
+  });
   let closure: SocketClosure | undefined;
   const socket = network.openSocket({
     onOpen: () => assert.fail("nobody answered"),

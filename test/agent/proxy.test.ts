@@ -1,11 +1,19 @@
 /** Sites that let nothing out but through a proxy. */
 
 import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
+import { systemClock } from "@legacygpu/shared/clock";
+import { createLogger } from "@legacygpu/shared/log";
+import { IdentityStore } from "../../agent/enrolment/identity-store.ts";
+import { joinGateway } from "../../agent/enrolment/join.ts";
 import { buildIdentity } from "../../models/onnx/synthetic.ts";
 import { AgentRig } from "../support/agent-rig.ts";
+import { EnrolmentGateway } from "../support/enrolment-gateway.ts";
 import { fakeTask } from "../support/fake-gateway.ts";
 
 async function startProxy() {
@@ -42,6 +50,28 @@ test("link and downloads go through HTTPS_PROXY, with the gateway's own certific
   assert.deepEqual(new Set(proxy.tunnels), new Set([target]));
   await rig.close();
   await proxy.close();
+});
+
+test("joining goes through HTTPS_PROXY too, which sees nothing of it", async () => {
+  const proxy = await startProxy();
+  const gateway = await EnrolmentGateway.start();
+  const stateDir = await mkdtemp(join(tmpdir(), "legacygpu-proxy-"));
+  const { workerId } = await joinGateway({
+    token: gateway.token(),
+    workerId: "box-1",
+    store: new IdentityStore(stateDir),
+    env: { HTTPS_PROXY: proxy.url },
+    clock: systemClock,
+    random: Math.random,
+    log: createLogger("test", "silent"),
+  });
+  assert.equal(workerId, "box-1");
+  // One connection without trust, and another with.
+  const target = new URL(gateway.url).host;
+  assert.deepEqual(proxy.tunnels, [target, target]);
+  await gateway.close();
+  await proxy.close();
+  await rm(stateDir, { recursive: true });
 });
 
 test("NO_PROXY is honoured", async () => {

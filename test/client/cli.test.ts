@@ -11,7 +11,6 @@ import {
   completedTask,
   failedTask,
   sampleHealth,
-  sampleKey,
   sampleMetrics,
   sampleModel,
   sampleTask,
@@ -265,25 +264,6 @@ test("model push --version is the model's version, not the program's", async () 
   const { code, err } = await run(["model", "push", "digits", file, "--version", "7"]);
   assert.equal(code, 1);
   assert.match(err, /code: model_version_exists\n {2}try: {2}versions never change/);
-});
-
-test("key create, list and revoke", async () => {
-  api.on("POST /keys", { status: 201, json: { ...sampleKey, key: "lgk_abcdefghij_secret" } });
-  const { out } = await run(["key", "create", "--name", "laptop", "--scopes", "submit, read"]);
-  assert.match(out, /^key {5}lgk_abcdefghij_secret$/m);
-  assert.deepEqual(JSON.parse(api.requests[0]?.body.toString() ?? ""), {
-    name: "laptop",
-    scopes: ["submit", "read"],
-  });
-  api.on("GET /keys", { json: { keys: [sampleKey] } });
-  assert.equal(
-    (await run(["key", "list"])).out,
-    `ID          NAME    KIND    SCOPES       CREATED                   REVOKED
-abcdefghij  laptop  client  submit,read  2026-01-02T03:04:05.000Z
-`,
-  );
-  api.on("DELETE /keys/abcdefghij", { json: sampleKey });
-  assert.equal((await run(["key", "revoke", "abcdefghij"])).out, "Key abcdefghij is revoked.\n");
 });
 
 test("the first Ctrl-C ends a wait, says that the task goes on, and how to find it", async () => {

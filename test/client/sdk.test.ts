@@ -162,6 +162,10 @@ test("the cluster, models and keys", async () => {
   api.on("GET /models", { json: { models: [sampleModel()] } });
   api.on("POST /keys", { status: 201, json: { ...sampleKey, key: "lgk_new" } });
   api.on("GET /keys", { json: { keys: [sampleKey] } });
+  api.on("POST /keys/abcdefghij/rotate", {
+    status: 201,
+    json: { ...sampleKey, id: "newer", replaces: "abcdefghij", key: "lgk_newer" },
+  });
   api.on("DELETE /keys/abcdefghij", {
     status: 200,
     json: { ...sampleKey, revoked_at: "2026-01-02T03:04:06.000Z" },
@@ -176,6 +180,8 @@ test("the cluster, models and keys", async () => {
   assert.equal((await client.models())[0]?.name, "digits");
   assert.equal((await client.createKey({ name: "laptop", scopes: ["read"] })).key, "lgk_new");
   assert.equal((await client.listKeys())[0]?.name, "laptop");
+  assert.equal((await client.rotateKey("abcdefghij", { grace: 60 })).replaces, "abcdefghij");
+  assert.deepEqual(JSON.parse(api.requests.at(-1)?.body.toString() ?? ""), { grace: 60 });
   assert.notEqual((await client.revokeKey("abcdefghij"))?.revoked_at, null);
   assert.equal(await client.revokeKey("other"), undefined);
   assert.equal((await client.list({ state: "PENDING", limit: 5 })).next_cursor, "c");

@@ -38,7 +38,7 @@ async function startWorker(id: string, { site = "lab", isDirect = false } = {}):
   const worker = await CliProcess.start([
     "worker",
     "start",
-    ...["--coordinator", coordinator, "--ca", rig.gateway.caFile, "--key", await rig.key("worker")],
+    ...["--coordinator", coordinator, "--ca", rig.gateway.caFile ?? "", "--key", await rig.key("worker")],
     ...["--worker-id", id, "--site", site, "--max-tasks", "1"],
   ]);
   processes.push(worker);

@@ -1,10 +1,11 @@
-/** A server on a real TLS socket, and clients for it that show every byte. */
+/** A server on a real socket, with TLS unless a test says otherwise, and clients for it that show every byte. */
 
 import { mkdtemp, rm } from "node:fs/promises";
+import { connect as connectPlain, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
-import { connect, type TLSSocket } from "node:tls";
+import { connect } from "node:tls";
 import { asLegacyGpuError, toWireError } from "@legacygpu/shared/errors";
 import { Agent, type Dispatcher, request } from "undici";
 import type { HttpServer, HttpServerOptions, Route } from "../../gateway/http/exchange.ts";
@@ -60,7 +61,7 @@ export async function startGateway(
     await server.close(0);
     await rm(dir, { recursive: true });
   });
-  const origin = `https://127.0.0.1:${server.port}`;
+  const origin = `${options.tls === undefined ? "http" : "https"}://127.0.0.1:${server.port}`;
   return {
     server,
     options,
@@ -72,7 +73,7 @@ export async function startGateway(
       const reply = await request(origin + path, { dispatcher, ...requestOptions });
       return { status: reply.statusCode, headers: reply.headers, text: await reply.body.text() };
     },
-    dial: () => RawClient.dial(server.port, caPem),
+    dial: () => RawClient.dial(server.port, options.tls === undefined ? undefined : caPem),
   };
 }
 
@@ -90,11 +91,11 @@ export function route(parts: Partial<Route> = {}): Route {
 
 /** Bytes in, bytes out. Errors of the connection count as its end. */
 export class RawClient {
-  readonly socket: TLSSocket;
+  readonly socket: Socket;
   received = Buffer.alloc(0);
   state: "open" | "closed" = "open";
 
-  private constructor(socket: TLSSocket) {
+  private constructor(socket: Socket) {
     this.socket = socket;
     socket.on("data", (chunk) => {
       this.received = Buffer.concat([this.received, chunk]);
@@ -105,10 +106,13 @@ export class RawClient {
     });
   }
 
-  static async dial(port: number, ca: string): Promise<RawClient> {
-    const socket = connect({ host: "127.0.0.1", port, ca, servername: "localhost" });
+  /** @param ca absent: without TLS. */
+  static async dial(port: number, ca: string | undefined): Promise<RawClient> {
+    const host = "127.0.0.1";
+    const socket =
+      ca === undefined ? connectPlain({ host, port }) : connect({ host, port, ca, servername: "localhost" });
     await new Promise<void>((resolve, reject) => {
-      socket.once("secureConnect", resolve);
+      socket.once(ca === undefined ? "connect" : "secureConnect", resolve);
       socket.once("error", reject);
     });
     return new RawClient(socket);
@@ -131,9 +135,13 @@ export class RawClient {
   }
 }
 
-/** Waits for a condition; fails, saying what was awaited, after ten seconds. */
-export async function until(condition: () => boolean, awaited: string): Promise<void> {
-  const giveUpAt = performance.now() + DEADLINE_MS;
+/** Waits for a condition; fails, saying what was awaited, after ten seconds unless told otherwise. */
+export async function until(
+  condition: () => boolean,
+  awaited: string,
+  deadlineMs: number = DEADLINE_MS,
+): Promise<void> {
+  const giveUpAt = performance.now() + deadlineMs;
   while (!condition()) {
     if (performance.now() > giveUpAt) throw new Error(`Waited in vain for ${awaited}.`);
     await new Promise((resolve) => setTimeout(resolve, 5));

@@ -26,7 +26,7 @@ test("a handler sees the request as it was sent", async (t) => {
     // Anything but a copy would be gone by now.
     await new Promise((resolve) => setImmediate(resolve));
     seen.push(request);
-    addresses.push(request.remoteAddress);
+    if (seen.length === 1) addresses.push(request.remoteAddress);
     return { status: 201, headers: { "X-Thing": "1" }, body: "made" };
   };
   const gateway = await startGateway(t, { routes: [route({ pattern: "/things/:id/parts/:part", handle })] });
@@ -47,13 +47,17 @@ test("a handler sees the request as it was sent", async (t) => {
   );
   assert.equal(head.headers.get("x-custom"), "value");
   assert.equal(head.headers.get("twice"), "a, b");
-  assert.deepEqual([addresses[0], head.remoteAddress], ["127.0.0.1", ""]);
   assert.equal(reply.status, 201);
   assert.equal(reply.headers["x-thing"], "1");
   assert.equal(reply.headers["x-request-id"], head.id);
   assert.equal(reply.text, "made");
   const next = await gateway.fetch("/things/1/parts/2");
   assert.notEqual(next.headers["x-request-id"], head.id);
+  // Once asked for it is known for ever, otherwise not after the end.
+  assert.deepEqual(
+    [...addresses, ...seen.map(({ remoteAddress }) => remoteAddress)],
+    ["127.0.0.1", "127.0.0.1", ""],
+  );
   assert.equal((await gateway.fetch("/things/%zz/parts/7")).status, 400);
 });
 

@@ -50,6 +50,7 @@ async function start(t: TestContext): Promise<Api> {
   });
   t.after(async () => {
     await server.close(0);
+    await keys.close();
     await rm(folder, { recursive: true, force: true });
   });
   const origin = `http://127.0.0.1:${server.port}`;

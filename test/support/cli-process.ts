@@ -41,7 +41,7 @@ export class CliProcess {
   /** A worker process for a gateway of a test. */
   static async worker(rig: GatewayRig, workerId: string, home?: string): Promise<CliProcess> {
     const key = await rig.key("worker");
-    const { caFile } = rig.gateway;
+    const { caFile = "" } = rig.gateway;
     const address = ["--coordinator", rig.wssUrl, "--ca", caFile, "--key", key];
     return CliProcess.start(["worker", "start", ...address, "--worker-id", workerId, "--site", "lab"], home);
   }

@@ -54,6 +54,7 @@ export function startCli(argv: readonly string[], options: CliOptions = {}): Cli
     isTty: options.isTty ?? false,
     clock: options.clock ?? waitingClock,
     random: Math.random,
+    onReload: () => () => {},
     onSignal(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -62,6 +63,7 @@ export function startCli(argv: readonly string[], options: CliOptions = {}): Cli
       startGateway: notInstalled,
       startAgent: notInstalled,
       storeTools: notInstalled,
+      certificateTools: notInstalled,
       ...options.parts,
     },
   };

@@ -5,9 +5,15 @@ import { encodeValue, FrameBuilder, gatewayFrames } from "@legacygpu/shared/prot
 import type { AgentMessage, GatewayMessage, MessageOf } from "@legacygpu/shared/protocol/messages";
 import { AGENT_PATH, SUBPROTOCOL } from "@legacygpu/shared/protocol/version";
 import { buildConnector, fetch, Agent as HttpAgent, WebSocket } from "undici";
+import type { Gateway } from "../../gateway/main.ts";
 import type { GatewayRig } from "./gateway-rig.ts";
 import { hello } from "./scheduler-rig.ts";
 import { until } from "./until.ts";
+
+/** A gateway, or as much of one as an agent needs. */
+export type DialledRig = Pick<GatewayRig, "url" | "wssUrl" | "key"> & {
+  readonly gateway: Pick<Gateway, "caPem">;
+};
 
 export class FakeAgent {
   readonly received: GatewayMessage[] = [];
@@ -18,7 +24,7 @@ export class FakeAgent {
   readonly #key: string;
   readonly #url: string;
 
-  private constructor(rig: GatewayRig, key: string, origin: string | undefined) {
+  private constructor(rig: DialledRig, key: string, origin: string | undefined) {
     this.#url = rig.url;
     this.#key = key;
     const connect = buildConnector({ ca: rig.gateway.caPem });
@@ -46,7 +52,7 @@ export class FakeAgent {
   }
 
   /** Open, and nothing said yet. */
-  static async dial(rig: GatewayRig, key?: string, origin?: string): Promise<FakeAgent> {
+  static async dial(rig: DialledRig, key?: string, origin?: string): Promise<FakeAgent> {
     const agent = new FakeAgent(rig, key ?? (await rig.key("worker")), origin);
     await until(
       "the socket to open or to be refused",
@@ -57,7 +63,7 @@ export class FakeAgent {
 
   /** Open and welcomed. */
   static async connect(
-    rig: GatewayRig,
+    rig: DialledRig,
     workerId: string,
     more: Partial<MessageOf<AgentMessage, "hello">> = {},
     key?: string,

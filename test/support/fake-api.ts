@@ -54,12 +54,13 @@ export class FakeApi {
     server.on("request", (request, response) => void this.#serve(request, response));
   }
 
-  static async start(): Promise<FakeApi> {
+  /** @param hosts names for its certificate, besides this machine's. */
+  static async start(hosts: string[] = []): Promise<FakeApi> {
     const dir = await mkdtemp(join(tmpdir(), "legacygpu-fake-api-"));
     const clock = { now: () => Date.now() };
     const { caFile, caPem, certFile, keyFile } = await ensureCertificates({
       dir: join(dir, "certs"),
-      hosts: [],
+      hosts,
       clock,
     });
     const server = createServer({ cert: await readFile(certFile), key: await readFile(keyFile) });

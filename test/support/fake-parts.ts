@@ -37,6 +37,7 @@ export class FakeParts implements Parts {
         return { id: "id", key: this.#newKey(key.kind === "client" ? "lgk" : "lgw") };
       },
       verifyKey: (key) => this.knownKeys.has(key),
+      reloadCertificate: async () => "unchanged",
       close: async () => void this.events.push("gateway closed"),
     };
   };
@@ -60,6 +61,7 @@ export class FakeParts implements Parts {
 
   /** The real ones: they need nothing that runs. */
   storeTools: Parts["storeTools"] = () => import("../../gateway/main.ts");
+  certificateTools: Parts["certificateTools"] = () => import("../../gateway/main.ts");
 
   #newKey(prefix: string): string {
     const key = `${prefix}_${String(this.knownKeys.size).padStart(10, "0")}`;

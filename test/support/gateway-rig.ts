@@ -92,7 +92,7 @@ export class GatewayRig {
     return {
       status: response.status,
       headers: response.headers as unknown as Headers,
-      body: isJson ? JSON.parse(text) : text,
+      body: isJson && text !== "" ? JSON.parse(text) : text,
     };
   }
 

@@ -62,7 +62,7 @@ export class UploadsRig {
   }
 
   principal(key: string): Principal {
-    return this.keys.authenticate(key);
+    return this.keys.authenticate(key, { remoteAddress: "127.0.0.1" });
   }
 
   /** Cuts every connection; the disk stays. */
@@ -93,6 +93,7 @@ export class UploadsRig {
 
   async close(): Promise<void> {
     await this.stop();
+    await this.keys.close();
     await rm(this.folder, { recursive: true });
   }
 }

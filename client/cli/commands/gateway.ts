@@ -40,6 +40,7 @@ async function start(context: Context, flags: ServerFlags): Promise<undefined> {
   printStarted(context, gateway, options.host);
   await serveUntilStopped(context, {
     whatStops: "Stopping: the gateway takes nothing new and closes its connections.",
+    reload: () => gateway.reloadCertificate(),
     close: () => gateway.close(),
   });
   return undefined;

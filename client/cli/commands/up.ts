@@ -48,9 +48,10 @@ export async function startUp(
   return startStandalone({ io, home, config, log, certHosts, defaultHost: "127.0.0.1" });
 }
 
-export function serveStandalone(context: Context, { agent, close }: Standalone): Promise<void> {
+export function serveStandalone(context: Context, { gateway, agent, close }: Standalone): Promise<void> {
   const whatStops = "Stopping: the worker finishes what it runs, then the gateway closes.";
-  return serveUntilStopped(context, { failed: agent.closed, whatStops, close });
+  const reload = (): Promise<unknown> => gateway.reloadCertificate();
+  return serveUntilStopped(context, { failed: agent.closed, whatStops, reload, close });
 }
 
 function printUp(context: Context, { gateway, agent, profile, replacedUrl }: Standalone): void {

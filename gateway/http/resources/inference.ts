@@ -4,7 +4,7 @@ import { inferRequestSchema } from "@legacygpu/shared/api/tasks";
 import { fail } from "@legacygpu/shared/errors";
 import type { Priority } from "@legacygpu/shared/task";
 import { VERSION } from "@legacygpu/shared/version";
-import type { Principal } from "../../auth/principal.ts";
+import { type Principal, requireModel } from "../../auth/principal.ts";
 import type { Catalogue, Model } from "../../models/catalogue.ts";
 import type { Registry } from "../../registry/registry.ts";
 import { inferResponse } from "../../tasks/task-json.ts";
@@ -27,7 +27,7 @@ export function inferenceEndpoints({ tasks, catalogue, registry, maxBodyBytes }:
   const server = { name: "legacygpu", version: VERSION, extensions: ["parameters", "schedule_policy"] };
 
   async function infer(request: Request, principal: Principal): Promise<Response> {
-    const model = findModel(request, catalogue);
+    const model = findModel(request, principal, catalogue);
     const { id, inputs, outputs, parameters } = parseJson(request, inferRequestSchema);
     const place = { model: model.ref.name, path: "inputs" };
     const inference = tasks.infer(principal, {
@@ -43,8 +43,8 @@ export function inferenceEndpoints({ tasks, catalogue, registry, maxBodyBytes }:
     return json(200, inferResponse(model.ref, task.output, id), { "x-task-id": task.id });
   }
 
-  const metadata = (request: Request): Response => {
-    const model = findModel(request, catalogue);
+  const metadata = (request: Request, principal: Principal): Response => {
+    const model = findModel(request, principal, catalogue);
     const isOneVersion = request.params.version !== undefined;
     const versions = isOneVersion ? [model] : catalogue.versions(model.ref.name);
     return json(200, {
@@ -56,8 +56,8 @@ export function inferenceEndpoints({ tasks, catalogue, registry, maxBodyBytes }:
     });
   };
 
-  const ready = (request: Request): Response => {
-    const { name } = findModel(request, catalogue).ref;
+  const ready = (request: Request, principal: Principal): Response => {
+    const { name } = findModel(request, principal, catalogue).ref;
     if (registry.count("HEALTHY") > 0) return json(200, { name, ready: true });
     return json(503, { error: "no worker is connected", name, ready: false }, { "retry-after": "2" });
   };
@@ -75,8 +75,10 @@ export function inferenceEndpoints({ tasks, catalogue, registry, maxBodyBytes }:
   ];
 }
 
-function findModel(request: Request, catalogue: Catalogue): Model {
-  return catalogue.find(param(request, "model"), request.params.version);
+function findModel(request: Request, principal: Principal, catalogue: Catalogue): Model {
+  const name = param(request, "model");
+  requireModel(principal, name);
+  return catalogue.find(name, request.params.version);
 }
 
 /** The protocol counts from 1, the highest; 0 is the default. Levels below our four are LOW. */

@@ -3,6 +3,7 @@
 import { putModelSchema } from "@legacygpu/shared/api/models";
 import { digestSchema, modelNameSchema, modelVersionSchema } from "@legacygpu/shared/manifest";
 import { z } from "zod";
+import { mayUseModel, type Principal, requireModel } from "../../auth/principal.ts";
 import { type Catalogue, modelJson } from "../../models/catalogue.ts";
 import { type Endpoint, json, param, parse, parseJson } from "../endpoint.ts";
 import type { Request, Response } from "../exchange.ts";
@@ -26,8 +27,9 @@ export function modelEndpoints(catalogue: Catalogue): Endpoint[] {
     return json(201, { digest, size_bytes: await catalogue.blobs.receive(digest, request.stream) });
   }
 
-  async function putModel(request: Request): Promise<Response> {
+  async function putModel(request: Request, principal: Principal): Promise<Response> {
     const { name, version } = parse(request.params, addressSchema);
+    requireModel(principal, name);
     const { file, manifest } = parseJson(request, putModelSchema);
     const { model, isNew } = await catalogue.add(name, version, file, manifest);
     return json(isNew ? 201 : 200, modelJson(model));
@@ -52,13 +54,20 @@ export function modelEndpoints(catalogue: Catalogue): Endpoint[] {
       method: "GET",
       pattern: "/models",
       scope: "read",
-      handle: () => json(200, { models: catalogue.list().map(modelJson) }),
+      handle: (_request, principal) => {
+        const models = catalogue.list().filter(({ ref }) => mayUseModel(principal, ref.name));
+        return json(200, { models: models.map(modelJson) });
+      },
     },
     {
       method: "GET",
       pattern: "/models/:name",
       scope: "read",
-      handle: (request) => json(200, { models: catalogue.versions(param(request, "name")).map(modelJson) }),
+      handle: (request, principal) => {
+        const name = param(request, "name");
+        requireModel(principal, name);
+        return json(200, { models: catalogue.versions(name).map(modelJson) });
+      },
     },
   ];
 }
