@@ -55,10 +55,42 @@ export const goldenExampleSchema = z.strictObject({
   min_score: z.number().min(0).max(1).default(0.5),
 });
 
+export const PROVIDERS = ["cpu", "webgpu", "cuda", "tensorrt", "dml", "coreml"] as const;
+export type ProviderName = (typeof PROVIDERS)[number];
+
+/** What a worker must have to run the model. */
+export const requirementsSchema = z.strictObject({
+  /** Execution providers that may run it, in the order of preference. Default: whatever the worker has, in its own order. */
+  providers: z.array(z.enum(PROVIDERS)).min(1).optional(),
+  /** GPU memory that the model takes, MiB: only on cards that have it free. */
+  min_vram_mb: z.int().min(1).max(1_048_576).optional(),
+});
+
+/** Waiting tasks that are run as one along the first dimension. */
+export const batchingSchema = z.strictObject({
+  /** Tasks in one run, at most. */
+  max_size: z.int().min(1).max(1024),
+  /** How long a task may wait for others, when others are on their way. A task that is alone never waits. */
+  max_delay_ms: z.number().min(0).max(1000).default(0),
+});
+
+/** How far a provider's answer may be from the CPU's: |a − b| ≤ absolute + relative × |b| for every element. */
+export const toleranceSchema = z.strictObject({
+  absolute: z.number().min(0).default(1e-3),
+  relative: z.number().min(0).max(1).default(1e-2),
+});
+
 export const manifestSchema = z.strictObject({
   description: z.string().max(2000).optional(),
   preprocess: preprocessSchema.optional(),
   postprocess: postprocessSchema.optional(),
+  requirements: requirementsSchema.optional(),
+  batching: batchingSchema.optional(),
+  /** Runs of this model at a time on one worker, at most. Default: as many as the worker has slots. */
+  concurrency: z.int().min(1).max(1024).optional(),
+  /** Seconds without a task after which a worker forgets the loaded model. Default: it keeps it while there is room. */
+  idle_seconds: z.int().min(1).max(604_800).optional(),
+  tolerance: toleranceSchema.optional(),
   golden: z.array(goldenExampleSchema).max(16).optional(),
 });
 export type Manifest = z.infer<typeof manifestSchema>;

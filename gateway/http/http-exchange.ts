@@ -205,16 +205,18 @@ export class HttpExchange implements Sender, BodyHost {
   #letIn(route: CompiledRoute, announced: number | "chunked", context: unknown): void {
     this.#visit.letIn(route, context);
     this.#upload.limit(route.body, announced);
-    const handle = (): void => this.#handle(route, context);
-    if (announced !== 0) this.#upload.directTo(sinkFor(route.body, this.request, this.#upload, handle));
-    if (announced === 0 || route.body.kind === "stream") handle();
+    if (announced !== 0) {
+      const complete = (): void => this.#handle(route, context);
+      this.#upload.directTo(sinkFor(route.body, this.request, this.#upload, complete));
+    }
+    if (announced === 0 || route.body.kind === "stream") this.#handle(route, context);
   }
 
   readonly #received = (chunk: ArrayBuffer, isLast: boolean): void => {
     if (this.#state === "lingering" && this.#hasLingeredEnough()) this.wake();
     if (!this.#isOpen()) return;
     try {
-      if (this.#state !== "guarding") this.#goOn();
+      if (this.#state !== "guarding") this.#goOn(isLast);
       this.#upload.deliver(chunk, isLast);
     } catch (error) {
       this.refuse(error);
@@ -222,9 +224,9 @@ export class HttpExchange implements Sender, BodyHost {
   };
 
   /** The time for an answer starts anew with what has arrived. @throws `timed_out` when that is too little. */
-  #goOn(): void {
+  #goOn(isLast: boolean): void {
     const { answerDeadlines } = this.#host;
-    if (!this.#upload.keepsPace(answerDeadlines.durationMs)) {
+    if (!isLast && !this.#upload.keepsPace(answerDeadlines.durationMs)) {
       throw fail("timed_out", "The body of the request arrives too slowly.");
     }
     answerDeadlines.start(this);

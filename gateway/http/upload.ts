@@ -31,7 +31,7 @@ export class Upload implements Valve {
   #receivedBytes = 0;
   #sink: BodySink = DISCARD;
   #held: ArrayBuffer[] | undefined;
-  #beganAtMs = 0;
+  #beganAtMs: number | undefined;
 
   constructor(native: NativeResponse) {
     this.#native = native;
@@ -52,7 +52,6 @@ export class Upload implements Valve {
   ): number | "chunked" {
     if (headers.has("content-length") || headers.has("transfer-encoding")) {
       this.#progress = "arriving";
-      this.#beganAtMs = performance.now();
       this.#native.onData((chunk, isLast) => {
         this.#count(chunk, isLast);
         arrived(chunk, isLast);
@@ -97,9 +96,11 @@ export class Upload implements Valve {
     }
   }
 
-  /** Whether it has come fast enough so far. Pauses of ours begin where so much has come that they make no difference. */
+  /** Whether it has come fast enough since this was first asked. Pauses of ours begin where so much has come that they make no difference. */
   keepsPace(graceMs: number): boolean {
-    return performance.now() - this.#beganAtMs <= graceMs + this.#receivedBytes / MIN_BYTES_PER_MS;
+    const nowMs = performance.now();
+    this.#beganAtMs ??= nowMs;
+    return nowMs - this.#beganAtMs <= graceMs + this.#receivedBytes / MIN_BYTES_PER_MS;
   }
 
   /** Nobody wants the rest; it is still read, so that the client can be answered. */

@@ -78,6 +78,16 @@ describe("a join token", () => {
     );
   });
 
+  test("names the address that the operator has published, unless it is asked for another", async (t) => {
+    const rig = await EnrolmentRig.start(t, { publicUrl: "https://gpu.example.org" });
+    const urlOf = async (more: object): Promise<string> => {
+      const { body } = await rig.call("POST", "/join-tokens", { json: { site: "lab", ...more } });
+      return decodeJoinToken(body.token).url;
+    };
+    assert.equal(await urlOf({}), "https://gpu.example.org");
+    assert.equal(await urlOf({ url: "https://10.0.0.1:8000" }), "https://10.0.0.1:8000");
+  });
+
   test("is stored as a hash", async (t) => {
     const rig = await EnrolmentRig.start(t);
     const { id, secret } = await rig.token();

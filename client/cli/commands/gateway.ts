@@ -61,11 +61,11 @@ function printStarted(context: Context, { url, caFile, firstStart }: RunningGate
 
 function howToJoin(url: string, host: string): string {
   const reachable = host === "0.0.0.0" || host === "::" ? (lanAddresses()[0] ?? "localhost") : host;
-  const address = `wss://${reachable}:${new URL(url).port || 443}`;
+  const address = `https://${reachable}:${new URL(url).port || 443}`;
   return [
-    "To add a worker: make a key for it, copy ca.pem to it, and start it there.",
-    "  legacygpu key create --name box --scopes worker",
-    `  legacygpu worker start --coordinator ${address} --ca ca.pem --key lgw_…`,
+    "To add a box: make a join token, and start a worker there with it.",
+    `  legacygpu join-token create --site SITE --gateway ${address}`,
+    "  legacygpu worker start --join lgj_…",
     "",
   ].join("\n");
 }

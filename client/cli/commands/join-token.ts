@@ -2,6 +2,7 @@
 
 import type { JoinTokenJson } from "@legacygpu/shared/api/enrolment";
 import { parseDuration } from "@legacygpu/shared/config/duration";
+import { decodeJoinToken } from "@legacygpu/shared/join-token";
 import { type Command, InvalidArgumentError } from "commander";
 import type { CreatedJoinToken } from "../../enrolment-admin.ts";
 import { type Cli, pick, wholeNumber } from "../command.ts";
@@ -63,20 +64,28 @@ function gatewayOrigin(given: string): string {
 }
 
 async function create(context: Context, flags: CreateFlags): Promise<undefined> {
-  const { created, address } = await context.withGateway(async ({ client, url: own }) => {
+  const created = await context.withGateway(({ client, url: own }) => {
     const url = flags.gateway ?? (isLoopback(own) ? undefined : new URL(own).origin);
-    const wanted = { ...pick(flags, "site", "ttl", "uses"), ...(url === undefined ? {} : { url }) };
-    const created = await client.enrolment.createJoinToken(wanted, context.signals.first);
-    return { created, address: url ?? own };
+    const wanted = { ...pick(flags, "site", "ttl", "uses"), ...pick({ url }, "url") };
+    return client.enrolment.createJoinToken(wanted, context.signals.first);
   });
   context.print(created, () => shownOnce(created));
-  if (isLoopback(address)) context.remark(loopbackRemark(address));
+  const gateway = gatewayIn(created.token);
+  if (gateway !== undefined && isLoopback(gateway)) context.remark(loopbackRemark(gateway));
   return undefined;
 }
 
-function loopbackRemark(address: string): string {
-  const { host } = new URL(address);
-  return `Note: the token names ${host} as the gateway, where boxes elsewhere cannot reach it. For them make one with --gateway https://HOST:PORT.`;
+/** @returns undefined for a token that only newer programs understand: it is made all the same. */
+function gatewayIn(token: string): string | undefined {
+  try {
+    return decodeJoinToken(token).url;
+  } catch {
+    return undefined;
+  }
+}
+
+function loopbackRemark(gateway: string): string {
+  return `Note: the token names ${gateway} as the gateway, where boxes elsewhere cannot reach it. For them make one with --gateway https://HOST:PORT.`;
 }
 
 function shownOnce({ id, site, uses, expires_at, token }: CreatedJoinToken): string {

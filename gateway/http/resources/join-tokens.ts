@@ -1,10 +1,10 @@
 /** Join tokens: created, listed, revoked. */
 
 import { createJoinTokenSchema } from "@legacygpu/shared/api/enrolment";
-import { fail } from "@legacygpu/shared/errors";
+import { asLegacyGpuError, fail } from "@legacygpu/shared/errors";
 import { encodeJoinToken, pinOf } from "@legacygpu/shared/join-token";
 import { certificatesIn } from "@legacygpu/shared/pem";
-import type { AuditEvent } from "../../audit/audit-log.ts";
+import type { AuditEvent, AuditLog } from "../../audit/audit-log.ts";
 import type { Principal } from "../../auth/principal.ts";
 import type { Enrolment } from "../../workers/enrolment.ts";
 import { joinTokenJson } from "../../workers/join-tokens.ts";
@@ -25,17 +25,18 @@ export function joinTokenEndpoints(parts: JoinTokenParts): Endpoint[] {
     const known = given ?? publicUrl;
     const url = known === undefined ? addressOf(request) : originOf(known);
     const pins = pinsOf(caPem());
-    const { record, secret } = await joinTokens.create({ site, ttlMs: ttl * 1000, uses });
+    const wanted = { site, ttlMs: ttl * 1000, uses };
+    const { record, secret } = await orTold(audit, event, () => joinTokens.create(wanted));
     audit.record({ ...event, target: record.id, details: { site, ttl, uses, url } });
     const token = encodeJoinToken({ url, pins, secret });
     return json(201, { ...joinTokenJson(record), token }, { "cache-control": "no-store" });
   }
 
   async function revoke(request: Request, principal: Principal): Promise<Response> {
-    const event = eventOf("join_token.revoke", request, principal);
-    const record = await joinTokens.revoke(param(request, "id"));
-    const { id: target, site, usesLeft: uses_left } = record;
-    audit.record({ ...event, target, details: { site, uses_left } });
+    const target = param(request, "id");
+    const event = { ...eventOf("join_token.revoke", request, principal), target };
+    const record = await orTold(audit, event, () => joinTokens.revoke(target));
+    audit.record({ ...event, details: { site: record.site, uses_left: record.usesLeft } });
     return json(200, joinTokenJson(record));
   }
 
@@ -61,6 +62,21 @@ export function joinTokenEndpoints(parts: JoinTokenParts): Endpoint[] {
 export function eventOf(action: string, request: Request, { keyId, name, tenant }: Principal): AuditEvent {
   const { id: requestId, remoteAddress: address } = request;
   return { action, actor: keyId, actorName: name, tenant, address, requestId };
+}
+
+/** What failed half-way is told as well: a revocation that could not be stored counts until the next start. */
+export async function orTold<Result>(
+  audit: Pick<AuditLog, "record">,
+  event: AuditEvent,
+  act: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await act();
+  } catch (error) {
+    const { code, status } = asLegacyGpuError(error);
+    if (status >= 500) audit.record({ ...event, outcome: "failed", details: { code } });
+    throw error;
+  }
 }
 
 function addressOf({ headers }: Request): string {

@@ -5,7 +5,7 @@ import type { Enrolment } from "../../workers/enrolment.ts";
 import { type WorkerRecord, workerJson } from "../../workers/worker-record.ts";
 import { type Endpoint, json, param } from "../endpoint.ts";
 import type { Request, Response } from "../exchange.ts";
-import { eventOf } from "./join-tokens.ts";
+import { eventOf, orTold } from "./join-tokens.ts";
 
 export type WorkerParts = Pick<Enrolment, "workers" | "audit">;
 
@@ -17,9 +17,10 @@ export function workerEndpoints({ workers, audit }: WorkerParts): Endpoint[] {
     request: Request,
     principal: Principal,
   ): Promise<Response> {
-    const event = eventOf(`worker.${verb}`, request, principal);
-    const worker = await workers[verb](param(request, "id"));
-    audit.record({ ...event, target: worker.id, details: { site: worker.site, host: worker.host } });
+    const target = param(request, "id");
+    const event = { ...eventOf(`worker.${verb}`, request, principal), target };
+    const worker = await orTold(audit, event, () => workers[verb](target));
+    audit.record({ ...event, details: { site: worker.site, host: worker.host } });
     return json(200, toJson(worker));
   }
 
