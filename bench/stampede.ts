@@ -24,7 +24,11 @@ const POLL_MS = 250;
 await runBench("stampede", async (bench) => {
   const form = bench.isShort ? "short" : "long";
   const wanted = AGENTS[form];
-  const order: GatewayOrder = { folder: join(bench.folder, "gateway"), port: await fixedPort(Math.random) };
+  const order: GatewayOrder = {
+    folder: join(bench.folder, "gateway"),
+    port: await fixedPort(Math.random),
+    hasAddressLimits: true,
+  };
   let gateway = bench.start("processes/gateway", "gateway");
   const { url, caPem } = await gateway.ask<GatewayAddress>("start", order);
   const key = await gateway.ask<string>("issueKey", { kind: "worker", name: "bench", scopes: ["worker"] });

@@ -156,6 +156,7 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     clock,
     log,
     revocable: trust.revocable,
+    isEnrolled: trust.isEnrolled,
     gatekeeper,
     registry,
     scheduler,

@@ -34,6 +34,8 @@ export interface Trust {
   /** Whose links and streams end with their credential. */
   readonly revocable: readonly [KeyRing, Enrolment["workers"]];
   readonly audit: AuditJournal;
+  /** Whether this worker id is taken by a worker that has enrolled and is not revoked. */
+  readonly isEnrolled: (workerId: string) => boolean;
   readonly endpoints: readonly Endpoint[];
 }
 
@@ -89,6 +91,7 @@ export async function openTrust(
   const quotas = new TenantQuotas({ clock, ledger, config: limits.dailyQuotas });
   const revocable = [keys, enrolment.workers] as const;
   const gatekeeper = new Gatekeeper({
+    clock,
     authenticator: new Authenticator({
       keys,
       identities: enrolment.workers,
@@ -108,7 +111,11 @@ export async function openTrust(
     ...usageEndpoints(quotas),
     ...auditEndpoints(audit),
   ];
-  return { keys, quotas, gatekeeper, revocable, audit, endpoints };
+  const isEnrolled = (workerId: string): boolean => {
+    const status = enrolment.workers.get(workerId)?.status;
+    return status !== undefined && status !== "revoked";
+  };
+  return { keys, quotas, gatekeeper, revocable, audit, isEnrolled, endpoints };
 }
 
 function requireLoopback(host: string): void {

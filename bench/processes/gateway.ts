@@ -16,6 +16,8 @@ export interface GatewayOrder {
   readonly heartbeatTimeoutMs?: number;
   /** Default: as the timeout. */
   readonly leaseMs?: number;
+  /** As in production. Default: none, because every caller of a bench has the same address. */
+  readonly hasAddressLimits?: boolean;
   readonly logLevel?: "warn" | "error";
 }
 
@@ -29,6 +31,11 @@ export interface GatewayAddress {
 /** So much that no bench comes near it. */
 const PLENTY = 2_000_000;
 const PLENTY_BYTES = 2 ** 40;
+const NO_ADDRESS_LIMITS = {
+  failedAuthenticationsPerMinute: null,
+  newSocketsPerSecond: null,
+  unauthenticatedRequestsPerSecond: null,
+};
 const A_DAY_MS = 24 * 3_600_000;
 
 let gateway: Gateway | undefined;
@@ -53,6 +60,7 @@ async function start(order: GatewayOrder): Promise<GatewayAddress> {
     retention: { maxFinished: PLENTY, maxFinishedAgeMs: A_DAY_MS, maxStoredBytes: PLENTY_BYTES },
     webhookNetworks: [],
     maxBodyBytes: 64 * 1024 * 1024,
+    trust: { limits: { perAddress: order.hasAddressLimits === true ? {} : NO_ADDRESS_LIMITS } },
     log: createLogger("gateway", order.logLevel ?? "warn"),
     clock: systemClock,
   });

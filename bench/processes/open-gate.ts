@@ -2,6 +2,7 @@
 
 import { Authenticator, type CredentialSource } from "@legacygpu/gateway/auth/authenticator";
 import { Gatekeeper } from "@legacygpu/gateway/auth/gatekeeper";
+import { systemClock } from "@legacygpu/shared/clock";
 import { fail } from "@legacygpu/shared/errors";
 
 export function openGate(keys: CredentialSource): Gatekeeper {
@@ -12,6 +13,7 @@ export function openGate(keys: CredentialSource): Gatekeeper {
   };
   const visit = { leave: () => {} };
   return new Gatekeeper({
+    clock: systemClock,
     authenticator: new Authenticator({ keys, identities: none, tokens: none }),
     limits: {
       checkAddress: () => {},

@@ -38,6 +38,8 @@ export interface HubOptions {
   /** The keys, and the enrolled workers: their links end with them. */
   readonly revocable: readonly Revocable[];
   readonly gatekeeper: Gatekeeper;
+  /** Whether a worker id belongs to a worker that has enrolled: whoever comes with a key must take another. Default: none does. */
+  readonly isEnrolled?: ((workerId: string) => boolean) | undefined;
   readonly registry: Registry;
   readonly scheduler: Scheduler;
   readonly counters: Counters;
@@ -181,6 +183,8 @@ export class Hub implements SessionEvents {
       return `this identity is for worker ${principal.workerId} alone`;
     if (principal?.sites !== undefined && !principal.sites.has(site))
       return `this credential is for workers at ${[...principal.sites].join(", ")}`;
+    if (principal?.workerId === undefined && this.#options.isEnrolled?.(workerId) === true)
+      return `worker id ${workerId} belongs to a worker that has joined with a token`;
     return undefined;
   }
 

@@ -157,7 +157,7 @@ test("api start and cluster start listen everywhere and say how a worker joins",
     const run = start(group, "start");
     assert.equal(await stopped(run), 0);
     assert.equal(parts.gatewayOptions?.host, "0.0.0.0");
-    assert.match(run.out(), /legacygpu worker start --coordinator wss:\/\/\S+:\d+ --ca ca\.pem/);
+    assert.match(run.out(), /legacygpu join-token create --site SITE --gateway https:\/\/\S+:\d+\n/);
   }
   await stopped(start("api", "start", "--bind-address", "wss://10.0.0.5:9000"));
   assert.deepEqual([parts.gatewayOptions?.host, parts.gatewayOptions?.port], ["10.0.0.5", 9000]);

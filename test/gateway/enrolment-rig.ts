@@ -151,6 +151,7 @@ export class EnrolmentRig implements DialledRig {
     });
     const revocable = [keys, enrolment.workers];
     const gatekeeper = new Gatekeeper({
+      clock,
       authenticator: new Authenticator({
         keys,
         identities: enrolment.workers,

@@ -7,6 +7,7 @@ import { CLOSE } from "@legacygpu/shared/protocol/version";
 import { buildIdentity } from "../../models/onnx/synthetic.ts";
 import { FakeAgent } from "../support/fake-agent.ts";
 import { GatewayRig } from "../support/gateway-rig.ts";
+import { hello } from "../support/scheduler-rig.ts";
 import { until } from "../support/until.ts";
 import { Box } from "./enrolment-rig.ts";
 
@@ -44,4 +45,18 @@ test("a box joins with a token, proves its key, gets work, and is cut off when i
     ["worker.revoke", "worker.enrol"],
   );
   await agent.close();
+});
+
+test("nobody who comes with a key takes the place of a box that has joined", async () => {
+  const box = new Box("box-2");
+  const created = await rig.call("POST", "/join-tokens", { json: { site: "lab" } });
+  const { secret } = decodeJoinToken(created.body.token);
+  const joining = { worker_id: box.id, public_key: box.publicKey, host: "host" };
+  const headers = { authorization: `Bearer ${secret}` };
+  assert.equal((await rig.call("POST", "/agent/enrolments", { json: joining, headers })).status, 201);
+  const other = await FakeAgent.dial(rig);
+  other.send(hello(box.id));
+  const { code, reason } = await until("the link to close", (): FakeAgent["closed"] => other.closed);
+  assert.equal(code, CLOSE.unauthorized);
+  assert.match(reason, /belongs to a worker that has joined/);
 });

@@ -46,7 +46,7 @@ function fieldsOf(task: TaskRecord): unknown {
     wasAccepted: acceptedAtMs !== undefined,
   }));
   return {
-    ...{ id, tenant, model, outputs, priority, metadata, createdAtMs, deadlineAtMs, maxAttempts },
+    ...{ id, ownerKeyId: tenant, model, outputs, priority, metadata, createdAtMs, deadlineAtMs, maxAttempts },
     ...{ state, attempts, startedAtMs, completedAtMs, error, timings },
   };
 }

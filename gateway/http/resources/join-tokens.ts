@@ -45,6 +45,7 @@ export function joinTokenEndpoints(parts: JoinTokenParts): Endpoint[] {
       method: "POST",
       pattern: "/join-tokens",
       scope: "admin",
+      isForKeys: true,
       body: { kind: "buffer", limitBytes: 4 * 1024 },
       handle: create,
     },

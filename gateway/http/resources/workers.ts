@@ -35,6 +35,7 @@ export function workerEndpoints({ workers, audit }: WorkerParts): Endpoint[] {
       method: "POST",
       pattern: "/workers/:id/approve",
       scope: "admin",
+      isForKeys: true,
       handle: (request, principal) => change("approve", request, principal),
     },
     {
