@@ -94,6 +94,8 @@ export class LegacyGpuClient {
   /** For administrators: join tokens and the workers that came with them. */
   readonly enrolment: EnrolmentAdmin;
   readonly #transport: Transport;
+  /** With the key itself where there is one: a token may make nothing that would outlive it. */
+  readonly #lasting: Transport;
   readonly #tools: WaitTools;
   readonly #batches: Batches;
 
@@ -106,10 +108,12 @@ export class LegacyGpuClient {
       retry: { ...DEFAULT_RETRY, ...options.retry },
       ...this.#tools,
     };
-    const tokens = tokenSource(options, new Transport(direct), this.#tools.clock);
+    const keyed = new Transport(direct);
+    const tokens = tokenSource(options, keyed, this.#tools.clock);
     this.#transport = new Transport({ ...direct, tokens });
+    this.#lasting = options.key === undefined ? this.#transport : keyed;
     this.#batches = new Batches(this.#transport, this.#tools);
-    this.enrolment = new EnrolmentAdmin(this.#transport);
+    this.enrolment = new EnrolmentAdmin(this.#lasting);
   }
 
   /** Accepts a task for later; returns as soon as it is stored. Is sent again until it is answered, and never makes a second task. */
@@ -308,7 +312,7 @@ export class LegacyGpuClient {
 
   /** The answer holds the key itself, this once. */
   createKey(key: CreateKey, signal?: AbortSignal): Promise<CreatedKey> {
-    return this.#post("/keys", key, createdKeySchema, signal);
+    return this.#lasting.request({ method: "POST", path: "/keys", json: key }, createdKeySchema, signal);
   }
 
   async listKeys(signal?: AbortSignal): Promise<KeyJson[]> {
@@ -321,7 +325,8 @@ export class LegacyGpuClient {
    * @throws `key_not_found`; `request_invalid` when the key is no longer in force.
    */
   rotateKey(id: string, rotation: RotateKey = {}, signal?: AbortSignal): Promise<CreatedKey> {
-    return this.#post(`/keys/${segment(id)}/rotate`, rotation, createdKeySchema, signal);
+    const call = { method: "POST", path: `/keys/${segment(id)}/rotate`, json: rotation } as const;
+    return this.#lasting.request(call, createdKeySchema, signal);
   }
 
   /** @returns the key as it is now, where the gateway tells it. */

@@ -6,11 +6,12 @@
  */
 
 import type { Scope } from "@legacygpu/shared/api/keys";
+import type { Clock, Timer } from "@legacygpu/shared/clock";
 import { asLegacyGpuError, fail } from "@legacygpu/shared/errors";
 import type { AuditLog } from "../audit/audit-log.ts";
 import type { RequestHead } from "../http/exchange.ts";
 import type { Authenticator } from "./authenticator.ts";
-import { type Principal, requireScope } from "./principal.ts";
+import { isByToken, type Principal, requireKey, requireScope } from "./principal.ts";
 
 /** One request of somebody, from the door to its end. */
 export interface Visit {
@@ -44,7 +45,16 @@ export interface Revocable {
   onRevoked(listener: (keyId: string) => void): void;
 }
 
+/** Who may come in by a route. */
+export interface Access {
+  /** Absent: everybody. any: a credential is needed, whatever it permits. */
+  readonly scope?: Scope | "any" | undefined;
+  /** Nobody who comes with a token. */
+  readonly isForKeys?: boolean | undefined;
+}
+
 export interface GatekeeperParts {
+  readonly clock: Clock;
   readonly authenticator: Authenticator;
   readonly revocable: readonly Revocable[];
   readonly limits: Limits;
@@ -63,14 +73,28 @@ export class Gatekeeper {
     for (const source of parts.revocable) source.onRevoked((keyId) => this.#ended(keyId));
   }
 
-  /** Calls `listener` once, should the credential of a principal that was admitted end. @returns how to stop that. */
-  whenEnded({ keyId }: Principal, listener: () => void): () => void {
+  /**
+   * Calls `listener` once, should the credential of a principal that was admitted end: a token by itself too, of which nobody else would
+   * tell. @returns how to stop that.
+   */
+  whenEnded(principal: Principal, listener: () => void): () => void {
+    const { clock } = this.#parts;
+    const { keyId, expiresAtMs } = principal;
     const listeners = this.#endings.get(keyId) ?? new Set();
-    this.#endings.set(keyId, listeners.add(listener));
-    return () => {
-      listeners.delete(listener);
+    let expiry: Timer | undefined;
+    const stop = (): void => {
+      expiry?.cancel();
+      listeners.delete(end);
       if (listeners.size === 0 && this.#endings.get(keyId) === listeners) this.#endings.delete(keyId);
     };
+    const end = (): void => {
+      stop();
+      listener();
+    };
+    this.#endings.set(keyId, listeners.add(end));
+    if (isByToken(principal) && expiresAtMs !== undefined)
+      expiry = clock.after(Math.max(0, expiresAtMs - clock.now()), end);
+    return stop;
   }
 
   #ended(keyId: string): void {
@@ -79,16 +103,15 @@ export class Gatekeeper {
     for (const listener of listeners) listener();
   }
 
-  /**
-   * @param scope absent: open to everybody. any: a credential is needed, whatever it permits.
-   * @throws `auth_missing`, `auth_invalid`, `auth_forbidden`, `rate_limited`, `quota_exceeded`
-   */
-  admit(head: RequestHead, scope: Scope | "any" | undefined): Admitted | Promise<Admitted> {
+  /** @throws `auth_missing`, `auth_invalid`, `auth_forbidden`, `rate_limited`, `quota_exceeded` */
+  admit(head: RequestHead, access: Access): Admitted | Promise<Admitted> {
     const { limits, authenticator } = this.#parts;
-    if (scope === undefined) return { principal: NOBODY, visit: limits.enterUnknown(head) };
+    if (access.scope === undefined) return { principal: NOBODY, visit: limits.enterUnknown(head) };
     limits.checkAddress(head);
     const found = this.#orRefused(head, () => authenticator.authenticate(head));
-    return found instanceof Promise ? this.#letInLater(found, head, scope) : this.#letIn(found, head, scope);
+    return found instanceof Promise
+      ? this.#letInLater(found, head, access)
+      : this.#letIn(found, head, access);
   }
 
   /** A handshake of the agent link. Throws like {@link admit}. */
@@ -97,29 +120,36 @@ export class Gatekeeper {
     limits.openSocket(head);
     limits.checkAddress(head);
     const principal = this.#orRefused(head, () => authenticator.authenticateWorker(head));
-    this.#check(principal, head, "worker");
+    this.#check(principal, head, { scope: "worker" });
     return principal;
   }
 
-  async #letInLater(found: Promise<Principal>, head: RequestHead, scope: Scope | "any"): Promise<Admitted> {
+  /** @returns what tells the audit log that it was done; nothing is told of what was refused as wrong. */
+  witness(action: string, { keyId, name, tenant }: Principal, head: RequestHead): () => void {
+    const { path: target, id: requestId, remoteAddress: address } = head;
+    const event = { action, actor: keyId, actorName: name, tenant, target, address, requestId };
+    return () => this.#parts.audit.record(event);
+  }
+
+  async #letInLater(found: Promise<Principal>, head: RequestHead, access: Access): Promise<Admitted> {
     let principal: Principal;
     try {
       principal = await found;
     } catch (error) {
       throw this.#refused(error, head);
     }
-    return this.#letIn(principal, head, scope);
+    return this.#letIn(principal, head, access);
   }
 
-  #letIn(principal: Principal, head: RequestHead, scope: Scope | "any"): Admitted {
-    this.#check(principal, head, scope);
+  #letIn(principal: Principal, head: RequestHead, access: Access): Admitted {
+    this.#check(principal, head, access);
     return { principal, visit: this.#parts.limits.enter(principal, head) };
   }
 
-  #check(principal: Principal, head: RequestHead, scope: Scope | "any"): void {
-    if (scope === "any") return;
+  #check(principal: Principal, head: RequestHead, { scope = "any", isForKeys = false }: Access): void {
     try {
-      requireScope(principal, scope);
+      if (scope !== "any") requireScope(principal, scope);
+      if (isForKeys) requireKey(principal);
     } catch (error) {
       const { keyId: actor, name: actorName, tenant } = principal;
       this.#record("auth.forbidden", head, { actor, actorName, tenant, details: { scope } });
@@ -138,8 +168,11 @@ export class Gatekeeper {
   #refused(error: unknown, head: RequestHead): unknown {
     const { code } = asLegacyGpuError(error);
     if (code !== "auth_missing" && code !== "auth_invalid") return error;
-    this.#parts.limits.authenticationFailed(head);
+    const { limits } = this.#parts;
     this.#record("auth.refused", head, { details: { code } });
+    // Who shows nothing has guessed nothing. Any web page can make a browser ask so, and must not lock out all who share its address.
+    if (code === "auth_missing") limits.enterUnknown(head).leave(0);
+    else limits.authenticationFailed(head);
     // Anew, so that no cause and no detail of the credential gets any further.
     return fail(code);
   }

@@ -43,6 +43,17 @@ export function requireScope(principal: Principal, scope: Scope): void {
   });
 }
 
+/** Whether it came with a token, its own or of another issuer, and not with a key. */
+export function isByToken({ kind, tokenId }: Principal): boolean {
+  return kind === "external" || tokenId !== undefined;
+}
+
+/** @throws `auth_forbidden` for whoever came with a token: what outlives a token must not be made with one that was stolen. */
+export function requireKey(principal: Principal): void {
+  if (!isByToken(principal)) return;
+  throw fail("auth_forbidden", "What this makes would outlive your access token: come with an API key.");
+}
+
 export function mayUseModel({ models }: Principal, name: string): boolean {
   return models === undefined || models.has(name);
 }

@@ -11,7 +11,7 @@ import type { z } from "zod";
 import type { Admitted, Gatekeeper } from "../auth/gatekeeper.ts";
 import type { Principal } from "../auth/principal.ts";
 import { rateLimitHeaders, rateLimitOf } from "../limits/refusal.ts";
-import type { BodyPolicy, Request, Response, Route } from "./exchange.ts";
+import type { BodyPolicy, Request, RequestHead, Response, Route } from "./exchange.ts";
 import { revocable } from "./revocable-stream.ts";
 
 export interface Endpoint {
@@ -19,7 +19,13 @@ export interface Endpoint {
   readonly pattern: string;
   /** Absent: open to everybody. any: a credential is needed, whatever it permits. */
   readonly scope?: Scope | "any";
+  /** Nobody who comes with a token: what it makes would outlive that. */
+  readonly isForKeys?: boolean;
+  /** What the audit log calls it when it was done, unless its handler tells more of it. */
+  readonly action?: string;
   readonly body?: BodyPolicy;
+  /** Refuses, by throwing, before a byte of the body is read: for bodies too large to be taken from just anybody. */
+  readonly check?: (head: RequestHead, principal: Principal) => void;
   readonly handle: (request: Request, principal: Principal) => Promise<Response> | Response;
 }
 
@@ -27,22 +33,42 @@ export interface Endpoint {
 const RETRY_AFTER_SECONDS = 2;
 
 export function toRoute(
-  { method, pattern, scope, body, handle }: Endpoint,
+  { method, pattern, scope, isForKeys, action, body, check, handle }: Endpoint,
   gatekeeper: Gatekeeper,
 ): Route<Admitted> {
   return {
     method,
     pattern,
     body: body ?? { kind: "none" },
-    guard: (head) => gatekeeper.admit(head, scope),
+    guard: (head) => {
+      const admitted = gatekeeper.admit(head, { scope, isForKeys });
+      if (check === undefined) return admitted;
+      const checked = (visitor: Admitted): Admitted =>
+        refuseUnless(() => check(head, visitor.principal), visitor);
+      return admitted instanceof Promise ? admitted.then(checked) : checked(admitted);
+    },
     handle: (request, { principal, visit }) => {
-      const finish = (response: Response): Response =>
-        withHeaders(stopsWith(response, principal, gatekeeper), visit.headers);
+      const done = action === undefined ? undefined : gatekeeper.witness(action, principal, request);
+      const finish = (response: Response): Response => {
+        done?.();
+        return withHeaders(stopsWith(response, principal, gatekeeper), visit.headers);
+      };
       const answer = handle(request, principal);
       return answer instanceof Promise ? answer.then(finish) : finish(answer);
     },
     finished: ({ visit }, receivedBytes) => visit.leave(receivedBytes),
   };
+}
+
+/** Whoever is turned away at the last moment has been counted in, and leaves again. */
+function refuseUnless(check: () => void, admitted: Admitted): Admitted {
+  try {
+    check();
+    return admitted;
+  } catch (error) {
+    admitted.visit.leave(0);
+    throw error;
+  }
 }
 
 function withHeaders(response: Response, more: Readonly<Record<string, string>> | undefined): Response {
@@ -91,13 +117,13 @@ function retryAfterSeconds({ details }: LegacyGpuError): number {
 }
 
 /** @throws `request_malformed`, `request_invalid` with the path of each field that is wrong. */
-export function parseJson<T>(request: Request, schema: z.ZodType<T>): T {
+export function parseJson<T>({ body }: Pick<Request, "body">, schema: z.ZodType<T>): T {
   let value: unknown;
   try {
-    value = JSON.parse(request.body.toString("utf8"));
+    value = JSON.parse(body.toString("utf8"));
   } catch (error) {
     const text =
-      request.body.length === 0
+      body.length === 0
         ? "The body is empty; JSON is expected."
         : `Malformed JSON: ${(error as Error).message}`;
     throw fail("request_malformed", text);
@@ -116,7 +142,7 @@ export function parseQuery<T>(request: Request, schema: z.ZodType<T>): T {
 }
 
 /** A parameter of the path. The pattern of the route guarantees that it is there. */
-export function param(request: Request, name: string): string {
+export function param(request: Pick<RequestHead, "params">, name: string): string {
   return request.params[name] ?? "";
 }
 

@@ -1,6 +1,6 @@
 /** One LMDB environment: atomic commits that are on disk when they resolve, failures in our own codes. The only importer of lmdb. */
 
-import { closeSync, fsyncSync, openSync } from "node:fs";
+import { chmodSync, closeSync, fsyncSync, openSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fail, type LegacyGpuError } from "@legacygpu/shared/errors";
@@ -57,7 +57,10 @@ export class Environment {
   static async open(path: string, { isReadOnly = false } = {}): Promise<Environment> {
     const root = openRoot(path, isReadOnly);
     try {
-      if (!isReadOnly) syncFolder(dirname(path));
+      if (!isReadOnly) {
+        keepPrivate(path);
+        syncFolder(dirname(path));
+      }
       return new Environment(path, root);
     } catch (error) {
       await root.close();
@@ -101,6 +104,7 @@ export class Environment {
   async copy(path: string, how: "as it is" | "compact"): Promise<void> {
     try {
       await this.#root.backup(path, how === "compact");
+      keepPrivate(path);
     } catch (error) {
       throw asFailure(`${path} cannot be written`, error, path);
     }
@@ -152,6 +156,15 @@ function openRoot(path: string, isReadOnly: boolean): RootDatabase<Buffer, Buffe
     });
   } catch (error) {
     throw asFailure(`${path} cannot be opened`, error, path);
+  }
+}
+
+/** LMDB makes files that everybody may read, and in them are inputs, results and the secrets of webhooks. */
+function keepPrivate(path: string): void {
+  try {
+    chmodSync(path, 0o600);
+  } catch {
+    // It belongs to somebody else, who has decided who may read it.
   }
 }
 

@@ -67,6 +67,16 @@ test("the key is exchanged once, and the token is sent with every call", async (
   assert.deepEqual(sent(), ["/auth/token lgk_test", "/cluster/health t1", "/cluster/health t1"]);
 });
 
+test("what outlives a token is asked for with the key itself", async (t) => {
+  const { client } = start(t);
+  const refusal = problem("auth_forbidden");
+  api.on("POST /keys", refusal).on("POST /keys/k1/rotate", refusal).on("POST /join-tokens", refusal);
+  await assert.rejects(client.createKey({ name: "app", scopes: ["read"] }));
+  await assert.rejects(client.rotateKey("k1"));
+  await assert.rejects(client.enrolment.createJoinToken({ site: "lab" }));
+  assert.deepEqual(sent(), ["/keys lgk_test", "/keys/k1/rotate lgk_test", "/join-tokens lgk_test"]);
+});
+
 test("many calls at once share one exchange", async (t) => {
   const { client } = start(t);
   api.on(EXCHANGE, tokenAnswer("t1")).on(HEALTH, { json: sampleHealth });

@@ -76,6 +76,7 @@ async function open(t: TestContext, config: LimitsConfig): Promise<Site> {
     tokens: { authenticate: () => Promise.reject(fail("auth_invalid")) },
   });
   const gatekeeper = new Gatekeeper({
+    clock: rig.clock,
     revocable: [],
     authenticator,
     limits: rig.limits,
@@ -131,6 +132,19 @@ test("after too many wrong keys right ones are refused like wrong ones, until ti
   assert.deepEqual(withoutId(right), withoutId(wrong));
   assert.equal((await get("/livez")).status, 200);
   rig.clock.advance(20_000);
+  assert.equal((await get("/work", "alice")).status, 200);
+});
+
+test("who shows no credential at all locks nobody out: a web page could make every browser of an office do that", async (t) => {
+  const { get } = await open(t, {
+    perAddress: {
+      failedAuthenticationsPerMinute: 1,
+      unauthenticatedRequestsPerSecond: 1,
+      unauthenticatedRequestBurst: 3,
+    },
+  });
+  for (let i = 0; i < 3; i += 1) assert.equal((await get("/work")).status, 401);
+  assert.equal((await get("/work")).status, 429);
   assert.equal((await get("/work", "alice")).status, 200);
 });
 

@@ -97,6 +97,7 @@ export async function startTokensRig(
   });
   const audit: AuditEvent[] = [];
   const gatekeeper = new Gatekeeper({
+    clock,
     revocable: [],
     authenticator: new Authenticator({
       tokens,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, test } from "node:test";
@@ -46,6 +46,19 @@ test("a backup is made while a gateway writes, and has everything that was ackno
     const task = (await copy.get(id as never)) ?? assert.fail(`${id} is not in the backup`);
     if (task.state === "PENDING") assert.deepEqual(copy.load(task.id)?.input, inputFor(task.id));
   }
+});
+
+test("only its owner can read a store and its backup, whatever an earlier version or the umask has left", async () => {
+  const modeOf = (path: string): number => statSync(path).mode & 0o777;
+  await rig.open();
+  assert.equal(modeOf(rig.path), 0o600);
+  await rig.closeStore();
+  chmodSync(rig.path, 0o644);
+  await rig.open();
+  assert.equal(modeOf(rig.path), 0o600);
+  const target = join(rig.folder, "backup.mdb");
+  await backupStore(rig.path, target);
+  assert.equal(modeOf(target), 0o600);
 });
 
 test("a backup replaces nothing, and is not made of a damaged store", async () => {

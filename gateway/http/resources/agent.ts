@@ -9,7 +9,7 @@ import type { AttemptOutputs } from "../../link/attempt-outputs.ts";
 import type { Blobs } from "../../models/blobs.ts";
 import type { Scheduler } from "../../scheduler/scheduler.ts";
 import { type Endpoint, json, param, parse } from "../endpoint.ts";
-import type { Request, Response } from "../exchange.ts";
+import type { Request, RequestHead, Response } from "../exchange.ts";
 
 const MAX_OUTPUT_BYTES = 512 * 1024 ** 2;
 
@@ -30,11 +30,16 @@ export function agentEndpoints({ blobs, scheduler, outputs }: AgentParts): Endpo
     return { status: 200, headers: { "content-type": "application/msgpack" }, body: encodeValue(value) };
   }
 
-  function output(request: Request, principal: Principal): Response {
-    const token = tokenOf(request);
-    if (!scheduler.view.isTheirs(param(request, "task"), token, principal.keyId))
+  function requireTheirs(head: RequestHead, principal: Principal): void {
+    if (!scheduler.view.isTheirs(param(head, "task"), tokenOf(head), principal.keyId))
       throw fail("attempt_not_found");
-    outputs.put(token, parse(decodeValue(request.body), outputSchema));
+  }
+
+  function output(request: Request, principal: Principal): Response {
+    // Again: the attempt may have been lost while its body arrived.
+    requireTheirs(request, principal);
+    const token = tokenOf(request);
+    outputs.put(token, parse(decodeValue(request.body), outputSchema), request.body.length);
     return json(200, {});
   }
 
@@ -46,13 +51,14 @@ export function agentEndpoints({ blobs, scheduler, outputs }: AgentParts): Endpo
       pattern: "/agent/attempts/:task/:token/output",
       scope: "worker",
       body: { kind: "buffer", limitBytes: MAX_OUTPUT_BYTES },
+      check: requireTheirs,
       handle: output,
     },
   ];
 }
 
-function tokenOf(request: Request): number {
-  const token = Number(param(request, "token"));
+function tokenOf(head: RequestHead): number {
+  const token = Number(param(head, "token"));
   if (!Number.isSafeInteger(token)) throw fail("attempt_not_found");
   return token;
 }

@@ -45,6 +45,7 @@ export function clusterEndpoints(parts: ClusterParts): Endpoint[] {
       method: "PUT",
       pattern: "/cluster/config/balancing",
       scope: "admin",
+      action: "balancing.change",
       body: SMALL_BODY,
       handle: (request) => {
         const { strategy } = parseJson(request, setBalancingSchema);

@@ -3,6 +3,7 @@
 import type { ModelQueueJson } from "@legacygpu/shared/api/tasks";
 import type { Clock } from "@legacygpu/shared/clock";
 import { timeOfId } from "@legacygpu/shared/ids";
+import { requireModel } from "../../auth/principal.ts";
 import type { Counters } from "../../metrics.ts";
 import type { Catalogue } from "../../models/catalogue.ts";
 import type { Registry } from "../../registry/registry.ts";
@@ -53,24 +54,31 @@ export function modelQueueEndpoints(parts: ModelQueueParts): Endpoint[] {
       method: "GET",
       pattern: "/models/:model/queue",
       scope: "read",
-      handle: (request) => json(200, view(param(request, "model"))),
+      handle: (request, principal) => {
+        const name = param(request, "model");
+        requireModel(principal, name);
+        return json(200, view(name));
+      },
     },
     {
       method: "POST",
       pattern: "/models/:model/queue/pause",
       scope: "admin",
+      action: "queue.pause",
       handle: act((model) => control.pause(model)),
     },
     {
       method: "POST",
       pattern: "/models/:model/queue/resume",
       scope: "admin",
+      action: "queue.resume",
       handle: act((model) => control.resume(model)),
     },
     {
       method: "POST",
       pattern: "/models/:model/queue/purge",
       scope: "admin",
+      action: "queue.purge",
       handle: act((model) => control.purge(model, "The queue of the model was emptied by an operator.")),
     },
   ];

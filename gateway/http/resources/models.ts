@@ -47,6 +47,7 @@ export function modelEndpoints(catalogue: Catalogue): Endpoint[] {
       method: "PUT",
       pattern: "/models/:name/versions/:version",
       scope: "models",
+      action: "model.push",
       body: { kind: "buffer", limitBytes: MAX_MANIFEST_BYTES },
       handle: putModel,
     },
