@@ -1,6 +1,6 @@
 /** Reads one layer of configuration: a YAML file, the environment, or flags. Each error says where it is. */
 
-import { isCollection, isMap, isScalar, LineCounter, parseDocument } from "yaml";
+import { type Document, isCollection, isMap, isScalar, LineCounter, parseDocument } from "yaml";
 import { fail } from "../errors.ts";
 import { type SettingProblem, settingProblem } from "./issues.ts";
 import { nearest } from "./nearest.ts";
@@ -14,12 +14,21 @@ export function readYaml(source: string, file: string): GivenConfig {
   const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
   const broken = document.errors[0];
   if (broken !== undefined) throw invalid(broken.message, file, lines.linePos(broken.pos[0]));
-  const parsed = givenConfigSchema.safeParse(withoutEmptySections(document.toJS() ?? {}));
+  const parsed = givenConfigSchema.safeParse(withoutEmptySections(valueOf(document, file) ?? {}));
   if (parsed.success) return parsed.data;
   const [first] = parsed.error.issues;
   if (first === undefined) throw parsed.error;
   const problem = settingProblem(first);
   throw invalid(problem.message, file, lines.linePos(offsetOf(document.contents, problem)));
+}
+
+/** Aliases are only followed here: one without an anchor, or too many that multiply, is noticed only now. @throws `config_invalid` */
+function valueOf(document: Document, file: string): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    throw fail("config_invalid", `${file}: ${(error as Error).message}`, { file }, error);
+  }
 }
 
 /** `api:` with nothing under it, or with every line commented out, is a section without settings. */

@@ -255,6 +255,7 @@ test("errors name file, line, column, and what would be right", async () => {
 test("YAML that cannot be read is an error with its place", async () => {
   assert.match(await problem({ yaml: "api:\n  port: 1\n  port: 2\n" }), /^config\.yaml:3:\d+: .*unique/);
   assert.match(await problem({ yaml: "api: {port: 1\n" }), /^config\.yaml:\d+:\d+: /);
+  assert.match(await problem({ yaml: "api: {host: *nobody}\n" }), /^config\.yaml: Unresolved alias.*nobody/);
 });
 
 test("the environment: errors name the variable", async () => {
