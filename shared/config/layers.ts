@@ -14,7 +14,7 @@ export function readYaml(source: string, file: string): GivenConfig {
   const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
   const broken = document.errors[0];
   if (broken !== undefined) throw invalid(broken.message, file, lines.linePos(broken.pos[0]));
-  const parsed = givenConfigSchema.safeParse(withoutEmptySections(valueOf(document, file) ?? {}));
+  const parsed = givenConfigSchema.safeParse(withoutEmptySections(resolved(document, file) ?? {}));
   if (parsed.success) return parsed.data;
   const [first] = parsed.error.issues;
   if (first === undefined) throw parsed.error;
@@ -23,7 +23,7 @@ export function readYaml(source: string, file: string): GivenConfig {
 }
 
 /** Aliases are only followed here: one without an anchor, or too many that multiply, is noticed only now. @throws `config_invalid` */
-function valueOf(document: Document, file: string): unknown {
+function resolved(document: Document, file: string): unknown {
   try {
     return document.toJS();
   } catch (error) {
