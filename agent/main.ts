@@ -9,7 +9,7 @@ import { openAccess } from "./enrolment/access.ts";
 import { clockAheadMs } from "./enrolment/trust.ts";
 import { CpuMeter } from "./hardware/load.ts";
 import { probeHardware } from "./hardware/probe.ts";
-import { probeProviders, providersWorkBehind } from "./hardware/providers.ts";
+import { machineFingerprint, probeProviders, providersWorkBehind } from "./hardware/providers.ts";
 import { newInstanceId } from "./identity.ts";
 import { Connection, type LinkState } from "./link/connection.ts";
 import { LinkGate } from "./link/gate.ts";
@@ -17,12 +17,17 @@ import { buildHello } from "./link/hello.ts";
 import { Network } from "./link/network.ts";
 import type { Hello, Order, Telemetry } from "./link/session.ts";
 import { Transfers } from "./link/transfers.ts";
-import { BlobCache } from "./models/blob-cache.ts";
+import { BlobCache, digestOfCached } from "./models/blob-cache.ts";
+import { CacheRoom } from "./models/cache-room.ts";
 import { ModelIndex } from "./models/model-index.ts";
+import { Pace } from "./models/pace.ts";
 import { ModelShelf } from "./models/shelf.ts";
 import { type AgentOptions, checkOptions, childEnvironment } from "./options.ts";
+import { BlobSharing, serveNeighbours } from "./peers/blob-sharing.ts";
+import { gpuBudgetBytes } from "./runner/gpu-memory.ts";
 import { type JailMeasure, openJail } from "./runner/jail.ts";
 import { spawnRunner } from "./runner/process.ts";
+import { SelfTestRecord } from "./runner/self-test-record.ts";
 import { Supervisor, type SupervisorStatus } from "./runner/supervisor.ts";
 import { Spool } from "./tasks/spool.ts";
 import { TaskFlow } from "./tasks/task-flow.ts";
@@ -99,10 +104,38 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
   lifecycle.add("access", () => access.close());
   const request = network.request.bind(network);
   const gate = new LinkGate();
-  const blobs = new BlobCache({ directory: blobsDir, request, gate, clock, random });
+  await mkdir(blobsDir, { recursive: true });
+  const room = await CacheRoom.open({
+    directory: blobsDir,
+    usageFile: join(stateDir, "models", "usage.json"),
+    maxBytes: options.maxModelCacheBytes,
+    clock,
+    log,
+    isInUse: (fileName) => shelf.isInUse(digestOfCached(fileName)),
+    onEvicted: (fileName) => {
+      shelf.onEvicted(digestOfCached(fileName));
+      sharing.dropped(digestOfCached(fileName));
+    },
+  });
+  const served = await serveNeighbours(options, (digest) => blobs.find(digest, ".onnx"));
+  lifecycle.add("blob server", () => served?.server.close());
+  const sharing = new BlobSharing({ clock, served, send: (message) => void connection.send(message) });
+  const { maxDownloadBytesPerSecond: rate } = options;
+  const pace = rate === undefined ? undefined : new Pace(clock, rate);
+  const blobs = new BlobCache({
+    directory: blobsDir,
+    request,
+    gate,
+    clock,
+    random,
+    room,
+    pace,
+    neighbourhood: sharing,
+  });
   const index = new ModelIndex(join(stateDir, "models", "index.json"), log);
   await index.read((ref) => isCached(blobs, ref));
   lifecycle.add("model index", () => index.close());
+  lifecycle.add("model cache", () => room.close());
   lifecycle.add("model downloads", () => blobs.close());
   const spool = await Spool.open({
     directory: join(stateDir, "spool"),
@@ -111,6 +144,13 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
     log,
   });
 
+  const selfTests = await SelfTestRecord.open({
+    path: join(stateDir, "self-tests.json"),
+    fingerprint: machineFingerprint(hardware, env),
+    clock,
+    log,
+  });
+  lifecycle.add("self-tests", () => selfTests.close());
   const supervisor = new Supervisor({
     spawn: spawnRunner(env, log, jail),
     clock,
@@ -119,6 +159,8 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
     slots,
     cores: hardware.cpu.cores,
     providers,
+    gpuBudgetBytes: gpuBudgetBytes(hardware),
+    selfTests,
     executionLimitMs: options.executionLimitMs,
     onModel: (event) => shelf.onRunner(event),
   });
@@ -165,7 +207,9 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
       return hello;
     },
     telemetry: () => telemetry(supervisor.status(), cpu),
-    onWelcome: ({ keep }) => {
+    onWelcome: (welcome) => {
+      const { keep } = welcome;
+      sharing.onWelcome(welcome);
       shelf.onNewConnection();
       flow.resume(announced, keep);
       gate.open();
@@ -173,6 +217,7 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
     onOrder: (order) => obey(order),
     onLost: () => {
       gate.shut();
+      sharing.onLinkLost();
       flow.onLinkLost();
     },
   });
@@ -191,6 +236,9 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
         return;
       case "unload_model":
         shelf.unload(order.name, order.version);
+        return;
+      case "blob_sources":
+        sharing.onSources(order);
         return;
       case "drain":
         void drain(order.reason);

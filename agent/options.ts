@@ -1,5 +1,6 @@
 /** What the agent is given, checked once. */
 
+import { isIP } from "node:net";
 import type { Clock, Random } from "@legacygpu/shared/clock";
 import { fail } from "@legacygpu/shared/errors";
 import type { JoinToken } from "@legacygpu/shared/join-token";
@@ -37,6 +38,12 @@ export interface AgentOptions {
   /** Finished outcomes that wait on the disk while there is no link; beyond either bound the oldest go. Default: 1 GiB, 2000 attempts. */
   readonly maxSpoolBytes?: number | undefined;
   readonly maxSpoolAttempts?: number | undefined;
+  /** The most that downloads of models take of the line to the gateway. Default: what it gives. */
+  readonly maxDownloadBytesPerSecond?: number | undefined;
+  /** What the cached model files may take; those used longest ago go first. Default: four fifths of what the disk has free or they take. */
+  readonly maxModelCacheBytes?: number | undefined;
+  /** Whether other boxes of the site may fetch model files from this one, and how they reach it. Default: they may, at this machine's addresses. */
+  readonly sharing?: SharingOptions | "off" | undefined;
   /** For the proxy (`HTTPS_PROXY`, `NO_PROXY`) and the drivers of the runner. Default: empty. */
   readonly env?: Environment | undefined;
   readonly log: Logger;
@@ -46,6 +53,13 @@ export interface AgentOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface SharingOptions {
+  /** Default: any that is free. */
+  readonly port?: number | undefined;
+  /** IP addresses of this machine as its neighbours see it. Default: those of its network interfaces. */
+  readonly addresses?: readonly string[] | undefined;
+}
+
 export type CheckedOptions = ReturnType<typeof checkOptions>;
 
 const DEFAULT_EXECUTION_LIMIT_MS = 300_000;
@@ -53,6 +67,8 @@ const DEFAULT_SPOOL_BYTES = 1024 ** 3;
 const DEFAULT_SPOOL_ATTEMPTS = 2000;
 /** Of the site and of each label; the gateway refuses longer ones. */
 const MAX_TEXT_CHARS = 256;
+/** Slower, and the gateway would take the download for stuck. */
+const MIN_DOWNLOAD_RATE = 16 * 1024;
 /** An engine without a model takes a third of this. */
 const MIN_RUNNER_MEMORY_BYTES = 256 * 1024 ** 2;
 
@@ -67,6 +83,7 @@ export function checkOptions(options: AgentOptions) {
   for (const [name, value] of Object.entries({ maxSpoolBytes, maxSpoolAttempts }))
     if (!Number.isSafeInteger(value) || value < 1)
       throw fail("config_invalid", `${name} must be a whole number from 1 on, not ${value}.`);
+  checkModelOptions(options);
   const { maxRunnerMemoryBytes = defaultMemoryLimit(slots) } = options;
   if (!Number.isSafeInteger(maxRunnerMemoryBytes) || maxRunnerMemoryBytes < MIN_RUNNER_MEMORY_BYTES)
     throw fail(
@@ -86,6 +103,22 @@ export function checkOptions(options: AgentOptions) {
     labels: options.labels ?? {},
     env: options.env ?? {},
   };
+}
+
+function checkModelOptions(options: AgentOptions): void {
+  const { maxDownloadBytesPerSecond, maxModelCacheBytes, sharing = {} } = options;
+  const least = { maxDownloadBytesPerSecond: MIN_DOWNLOAD_RATE, maxModelCacheBytes: 1 };
+  for (const [name, value] of Object.entries({ maxDownloadBytesPerSecond, maxModelCacheBytes })) {
+    const min = least[name as keyof typeof least];
+    if (value !== undefined && (!Number.isSafeInteger(value) || value < min))
+      throw fail("config_invalid", `${name} must be a whole number from ${min} on, not ${value}.`);
+  }
+  if (sharing === "off") return;
+  const { port, addresses = [] } = sharing;
+  if (port !== undefined && (!Number.isInteger(port) || port < 0 || port > 65_535))
+    throw fail("config_invalid", `sharing.port must be a port from 0 to 65535, not ${port}.`);
+  for (const address of addresses)
+    if (isIP(address) === 0) throw fail("config_invalid", `\`${address}\` is not an IP address.`);
 }
 
 /** @returns an https: URL without a path. */

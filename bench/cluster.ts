@@ -16,6 +16,10 @@ export interface ClusterOptions {
   readonly agents: number;
   /** Of each agent; 1 when absent. */
   readonly slots?: number;
+  /** Where agents dial, given the gateway's port: something in between. Default: the gateway itself. */
+  readonly agentPort?: (gatewayPort: number) => Promise<number>;
+  /** What an agent is told beside. */
+  readonly agentOrder?: (number: number) => Partial<AgentOrder>;
 }
 
 export interface Cluster {
@@ -32,7 +36,8 @@ export interface Cluster {
   call(method: "GET" | "POST" | "PUT", path: string, body?: unknown): Promise<unknown>;
 }
 
-export async function startCluster(bench: Bench, { agents, slots = 1 }: ClusterOptions): Promise<Cluster> {
+export async function startCluster(bench: Bench, options: ClusterOptions): Promise<Cluster> {
+  const { agents, slots = 1, agentPort, agentOrder } = options;
   const gateway = bench.startProfiled("processes/gateway", "gateway");
   const { url, caPem, adminKey } = await gateway.ask<GatewayAddress>("start", {
     folder: join(bench.folder, "gateway"),
@@ -54,6 +59,8 @@ export async function startCluster(bench: Bench, { agents, slots = 1 }: ClusterO
     return text === "" ? undefined : JSON.parse(text);
   };
   const agentPids: number[] = [];
+  const agentUrl = new URL(url.replace("https:", "wss:"));
+  if (agentPort !== undefined) agentUrl.port = String(await agentPort(Number(agentUrl.port)));
   for (let number = 1; number <= agents; number += 1) {
     const key = await gateway.ask<string>("issueKey", {
       kind: "worker",
@@ -62,12 +69,13 @@ export async function startCluster(bench: Bench, { agents, slots = 1 }: ClusterO
     });
     const agent = bench.startProfiled("processes/agent", `agent-${number}`);
     const order: AgentOrder = {
-      url: url.replace("https:", "wss:"),
+      url: agentUrl.href,
       key,
       caPem,
       stateDir: join(bench.folder, `agent-${number}`),
       workerId: `bench-${number}`,
       slots,
+      ...agentOrder?.(number),
     };
     await agent.ask("start", order);
     agentPids.push(agent.pid);

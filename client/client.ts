@@ -49,6 +49,7 @@ import { z } from "zod";
 import { Batches, type BatchResultsOptions } from "./batches.ts";
 import { EnrolmentAdmin } from "./enrolment-admin.ts";
 import { type Fetch, platformFetch } from "./fetch-port.ts";
+import { ModelCatalogue } from "./model-catalogue.ts";
 import type { WaitTools } from "./patience.ts";
 import { type PushModel, pushModel } from "./push-model.ts";
 import type { DeadLetterSelection, ListDeadLettersQuery, ListTasksQuery } from "./queries.ts";
@@ -93,6 +94,8 @@ const segment = encodeURIComponent;
 export class LegacyGpuClient {
   /** For administrators: join tokens and the workers that came with them. */
   readonly enrolment: EnrolmentAdmin;
+  /** Versions and aliases of models in detail, and their removal. */
+  readonly catalogue: ModelCatalogue;
   readonly #transport: Transport;
   /** With the key itself where there is one: a token may make nothing that would outlive it. */
   readonly #lasting: Transport;
@@ -114,6 +117,7 @@ export class LegacyGpuClient {
     this.#lasting = options.key === undefined ? this.#transport : keyed;
     this.#batches = new Batches(this.#transport, this.#tools);
     this.enrolment = new EnrolmentAdmin(this.#lasting);
+    this.catalogue = new ModelCatalogue(this.#transport);
   }
 
   /** Accepts a task for later; returns as soon as it is stored. Is sent again until it is answered, and never makes a second task. */
@@ -307,7 +311,7 @@ export class LegacyGpuClient {
 
   /** @throws `model_version_exists` when `version` is given and has other contents; `model_invalid`. */
   pushModel(model: PushModel): Promise<ModelJson> {
-    return pushModel(this.#transport, model);
+    return pushModel({ transport: this.#transport, ...this.#tools }, model);
   }
 
   /** The answer holds the key itself, this once. */

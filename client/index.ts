@@ -7,7 +7,7 @@ export type {
   JoinTokenJson,
 } from "@legacygpu/shared/api/enrolment";
 export type { CreateKey, KeyJson, RotateKey, Scope } from "@legacygpu/shared/api/keys";
-export type { ModelJson } from "@legacygpu/shared/api/models";
+export type { AliasJson, ModelDetails, ModelJson, RemovedModels } from "@legacygpu/shared/api/models";
 export type {
   AddBatchItems,
   BatchJson,
@@ -41,8 +41,10 @@ export {
 } from "./client.ts";
 export type { CreatedJoinToken, EnrolmentAdmin } from "./enrolment-admin.ts";
 export type { Fetch, FetchRequest, FetchResponse } from "./fetch-port.ts";
+export type { ModelCatalogue, RemoveModel } from "./model-catalogue.ts";
 export { newTaskId } from "./new-ids.ts";
-export { digestOf, type ModelFile, type PushModel } from "./push-model.ts";
+export type { ModelFile, PushProgress } from "./push-file.ts";
+export { digestOf, type PushModel } from "./push-model.ts";
 export type { DeadLetterSelection, ListDeadLettersQuery, ListTasksQuery } from "./queries.ts";
 export { resultOf } from "./result-of.ts";
 export type { RetryPolicy } from "./retry.ts";

@@ -1,24 +1,24 @@
-/** Sends a model to the gateway: its file by digest, then the version that names it. */
+/** Sends a model to the gateway: its file by digest, then the version that names it, then the alias. */
 
 import {
-  blobJsonSchema,
+  aliasJsonSchema,
   type ModelJson,
   modelJsonSchema,
   modelListSchema,
 } from "@legacygpu/shared/api/models";
 import { LegacyGpuError } from "@legacygpu/shared/errors";
 import type { Manifest } from "@legacygpu/shared/manifest";
+import { assertNames } from "./model-names.ts";
+import {
+  type HeldFile,
+  type ModelFile,
+  type PushFileOptions,
+  type PushFileTools,
+  pushFile,
+} from "./push-file.ts";
 import type { Transport } from "./transport.ts";
 
-/** A file that is too large to hold: read once for the digest, and once for each try to send it. */
-export interface ModelFile {
-  /** `sha256:` and 64 hexadecimal digits. */
-  readonly digest: string;
-  readonly sizeBytes: number;
-  open(): ReadableStream<Uint8Array>;
-}
-
-export interface PushModel {
+export interface PushModel extends PushFileOptions {
   readonly name: string;
   /**
    * Default: the newest version when it has the same contents, otherwise one more than the highest numbered version;
@@ -27,20 +27,53 @@ export interface PushModel {
   readonly version?: string;
   readonly file: Uint8Array | ModelFile;
   readonly manifest?: Partial<Manifest>;
-  readonly signal?: AbortSignal;
+  /** Points to this version from then on. */
+  readonly alias?: string;
 }
 
-export async function pushModel(transport: Transport, model: PushModel): Promise<ModelJson> {
+export async function pushModel(tools: PushFileTools, model: PushModel): Promise<ModelJson> {
+  assertNames(model);
+  const { transport } = tools;
   const file = await asModelFile(model.file);
   const existing = model.version === undefined ? await versionsOf(transport, model) : [];
-  if (!existing.some((version) => version.file === file.digest)) await putBlob(transport, file, model.signal);
-  if (model.version !== undefined) return putVersion(transport, model, model.version, file.digest);
+  if (!existing.some((version) => version.file === file.digest)) await pushFile(file, model, tools);
+  let pushed: ModelJson;
+  try {
+    pushed = await putSomeVersion(transport, model, existing, file.digest);
+  } catch (error) {
+    // The version that had the file was removed in this moment.
+    if (!isCode(error, "blob_not_found")) throw error;
+    await pushFile(file, model, tools);
+    pushed = await putSomeVersion(transport, model, existing, file.digest);
+  }
+  return model.alias === undefined ? pushed : putAlias(transport, model, model.alias, pushed);
+}
+
+async function putSomeVersion(
+  transport: Transport,
+  model: PushModel,
+  existing: readonly ModelJson[],
+  digest: string,
+): Promise<ModelJson> {
+  if (model.version !== undefined) return putVersion(transport, model, model.version, digest);
   const newest = existing.at(-1);
-  if (newest?.file === file.digest) {
-    const same = await putUnlessDifferent(transport, model, newest.version, file.digest);
+  if (newest?.file === digest) {
+    const same = await putUnlessDifferent(transport, model, newest.version, digest);
     if (same !== undefined) return same;
   }
-  return putVersion(transport, model, nextVersion(existing), file.digest);
+  return putVersion(transport, model, nextVersion(existing), digest);
+}
+
+async function putAlias(
+  transport: Transport,
+  { name, signal }: PushModel,
+  alias: string,
+  pushed: ModelJson,
+): Promise<ModelJson> {
+  const path = `/models/${encodeURIComponent(name)}/aliases/${encodeURIComponent(alias)}`;
+  const call = { method: "PUT", path, json: { version: pushed.version } } as const;
+  await transport.request(call, aliasJsonSchema, signal);
+  return { ...pushed, aliases: [...new Set([...pushed.aliases, alias])] };
 }
 
 /** @returns oldest first. */
@@ -54,24 +87,6 @@ async function versionsOf(transport: Transport, { name, signal }: PushModel): Pr
 function nextVersion(existing: readonly ModelJson[]): string {
   const numbers = existing.map((model) => Number(model.version)).filter(Number.isSafeInteger);
   return String(Math.max(0, ...numbers) + 1);
-}
-
-async function putBlob(
-  transport: Transport,
-  file: ModelFile | MemoryFile,
-  signal?: AbortSignal,
-): Promise<void> {
-  const raw = {
-    contentType: "application/octet-stream",
-    sizeBytes: file.sizeBytes,
-    open: () => file.open(),
-  };
-  const path = `/blobs/${file.digest}`;
-  await transport.request(
-    { method: "PUT", path, raw, timeoutMs: Number.POSITIVE_INFINITY },
-    blobJsonSchema,
-    signal,
-  );
 }
 
 function putVersion(
@@ -95,18 +110,18 @@ async function putUnlessDifferent(
   try {
     return await putVersion(transport, model, version, digest);
   } catch (error) {
-    if (error instanceof LegacyGpuError && error.code === "model_version_exists") return undefined;
+    if (isCode(error, "model_version_exists")) return undefined;
     throw error;
   }
 }
 
-interface MemoryFile extends Omit<ModelFile, "open"> {
-  open(): Uint8Array;
+function isCode(error: unknown, code: LegacyGpuError["code"]): boolean {
+  return error instanceof LegacyGpuError && error.code === code;
 }
 
-async function asModelFile(file: Uint8Array | ModelFile): Promise<ModelFile | MemoryFile> {
+async function asModelFile(file: Uint8Array | ModelFile): Promise<ModelFile | HeldFile> {
   if (!(file instanceof Uint8Array)) return file;
-  return { digest: await digestOf(file), sizeBytes: file.byteLength, open: () => file };
+  return { digest: await digestOf(file), sizeBytes: file.byteLength, bytes: file };
 }
 
 /** `sha256:…` of some bytes; runs in Node and, on pages that came over HTTPS, in a browser. */

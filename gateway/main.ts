@@ -8,22 +8,30 @@ import { Balancer } from "./balancers/balancer.ts";
 import { type Endpoint, errorResponse, toRoute } from "./http/endpoint.ts";
 import { agentEndpoints } from "./http/resources/agent.ts";
 import { batchEndpoints } from "./http/resources/batches.ts";
+import { blobEndpoints } from "./http/resources/blobs.ts";
 import { clusterEndpoints } from "./http/resources/cluster.ts";
 import { deadLetterEndpoints } from "./http/resources/dead-letters.ts";
 import { healthEndpoints } from "./http/resources/health.ts";
 import { inferenceEndpoints } from "./http/resources/inference.ts";
 import { modelQueueEndpoints } from "./http/resources/model-queue.ts";
+import { modelRepositoryEndpoints } from "./http/resources/model-repository.ts";
 import { modelEndpoints } from "./http/resources/models.ts";
+import { protocolExtraEndpoints } from "./http/resources/protocol-extras.ts";
+import { schemaEndpoints } from "./http/resources/schemas.ts";
 import { taskEventEndpoints } from "./http/resources/task-events.ts";
 import { SubmissionReader } from "./http/resources/task-submission.ts";
 import { taskEndpoints } from "./http/resources/tasks.ts";
 import { uploadEndpoints } from "./http/resources/uploads.ts";
 import { webhookEndpoints } from "./http/resources/webhooks.ts";
 import { listen } from "./http/server.ts";
+import { takesBatches } from "./inference/batch-limit.ts";
+import { ModelRepository } from "./inference/model-repository.ts";
+import { InferenceStatistics } from "./inference/statistics.ts";
 import { AttemptOutputs } from "./link/attempt-outputs.ts";
 import { Hub } from "./link/hub.ts";
 import { Counters } from "./metrics.ts";
 import { Catalogue } from "./models/catalogue.ts";
+import { ModelRemoval } from "./models/model-removal.ts";
 import type { GatewayOptions } from "./options.ts";
 import { Admission } from "./queue/admission.ts";
 import { Registry } from "./registry/registry.ts";
@@ -107,6 +115,7 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     leaseMs,
     onGone: (worker, tokens) => scheduler.lost(worker, tokens, worker.cause),
   });
+  const statistics = new InferenceStatistics((model) => takesBatches(catalogue, model));
   const scheduler: Scheduler = new Scheduler({
     clock,
     random,
@@ -118,7 +127,10 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     firstToken: store.firstToken,
     stored: store,
     onChanged: (task) => tasks.changed(task),
-    onSettled: (task) => tasks.settled(task),
+    onSettled: (task) => {
+      statistics.settled(task);
+      tasks.settled(task);
+    },
   });
   const { documents } = store;
   const webhooks = new Webhooks({
@@ -177,6 +189,7 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
   const reader = new SubmissionReader({ catalogue, uploads, webhooks });
   const idempotency = new Idempotency(documents, clock);
   const batches = new Batches(tasks, documents, clock);
+  const repository = new ModelRepository({ registry, clock });
   const endpoints = [
     ...healthEndpoints(registry),
     ...clusterEndpoints({ registry, scheduler, balancer, counters, clock }),
@@ -187,8 +200,12 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     ...uploadEndpoints({ uploads }),
     ...webhookEndpoints(webhooks),
     ...modelQueueEndpoints({ catalogue, scheduler, registry, counters, control, clock }),
-    ...inferenceEndpoints({ tasks, catalogue, registry, maxBodyBytes }),
-    ...modelEndpoints(catalogue),
+    ...inferenceEndpoints({ tasks, catalogue, repository, statistics, maxBodyBytes }),
+    ...modelRepositoryEndpoints({ catalogue, repository }),
+    ...protocolExtraEndpoints(log),
+    ...modelEndpoints({ catalogue, removal: new ModelRemoval(catalogue, scheduler) }),
+    ...blobEndpoints(catalogue.files),
+    ...schemaEndpoints(),
     ...trust.endpoints,
     ...agentEndpoints({ blobs: catalogue.blobs, scheduler, outputs }),
   ];

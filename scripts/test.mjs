@@ -7,12 +7,14 @@ import { tmpdir } from "node:os";
 import { join, relative, sep } from "node:path";
 import { pathToFileURL } from "node:url";
 import { checkNode, installIfStale, main, PrepareError, root } from "./prepare.mjs";
+import { installForTests } from "./test-machine.mjs";
 
 await main(async () => {
   checkNode();
   installIfStale();
   const given = process.argv.slice(2);
   const files = chosenFiles(given.filter((arg) => !arg.startsWith("-")));
+  installForTests(files);
   const folder = mkdtempSync(join(tmpdir(), "legacygpu-skipped-"));
   try {
     const skippedFile = join(folder, "skipped");

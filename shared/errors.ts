@@ -53,6 +53,7 @@ export const ERROR_CATALOGUE = {
   attempt_not_found: entry(404, false, "This attempt is not running on this worker."),
   method_not_allowed: entry(405, false, "This address does not know this method."),
   model_version_exists: entry(409, false, "This version exists with other contents; versions never change."),
+  model_in_use: entry(409, true, "Tasks wait for this model or run it, or an alias points to it."),
   task_exists: entry(409, false, "A task with this id exists and was made from another request."),
   task_not_finished: entry(409, true, "The task has not ended."),
   task_not_retryable: entry(

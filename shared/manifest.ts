@@ -66,6 +66,8 @@ export const requirementsSchema = z.strictObject({
   min_vram_mb: z.int().min(1).max(1_048_576).optional(),
 });
 
+export type Requirements = z.infer<typeof requirementsSchema>;
+
 /** Waiting tasks that are run as one along the first dimension. */
 export const batchingSchema = z.strictObject({
   /** Tasks in one run, at most. */
@@ -81,6 +83,8 @@ export const toleranceSchema = z.strictObject({
 });
 
 export const manifestSchema = z.strictObject({
+  /** For editors, which then know the fields: the address or path of this form. Not kept. */
+  $schema: z.string().max(2000).optional(),
   description: z.string().max(2000).optional(),
   preprocess: preprocessSchema.optional(),
   postprocess: postprocessSchema.optional(),

@@ -15,6 +15,7 @@ import { fail, LegacyGpuError } from "@legacygpu/shared/errors";
 import type { z } from "zod";
 import { explainError, isAboutDates } from "../link/failure.ts";
 import { type ExchangeReply, exchange, trustIn } from "../link/https.ts";
+import { askedWait } from "../link/retry-after.ts";
 import { clockAheadMs } from "./trust.ts";
 
 export interface GatewayApiOptions {
@@ -61,10 +62,11 @@ export class GatewayApi {
       if (answer.success) return answer.data;
     }
     const problem = problemSchema.safeParse(document);
-    if (problem.success) throw fromProblem(problem.data);
+    const wait = askedWait(reply.status, reply.headers);
+    if (problem.success) throw withDetails(fromProblem(problem.data), wait);
     const { origin } = this.#options.gateway;
     const message = `${origin} answered HTTP ${reply.status} at ${path}, and not as a gateway does. Is this the gateway's address?`;
-    throw fail("gateway_unreachable", message, { gateway: origin, status: reply.status });
+    throw fail("gateway_unreachable", message, { gateway: origin, status: reply.status, ...wait });
   }
 
   async #send(path: string, body: object, headers: Readonly<Record<string, string>>): Promise<ExchangeReply> {
@@ -89,6 +91,10 @@ export class GatewayApi {
     const aheadMs = isAboutDates(error) ? await clockAheadMs({ gateway, env }, clock) : undefined;
     return explainError({ error, clockAheadMs: aheadMs }, { gateway, caPem }).error;
   }
+}
+
+function withDetails(error: LegacyGpuError, more: LegacyGpuError["details"]): LegacyGpuError {
+  return fail(error.code, error.message, { ...error.details, ...more }, error);
 }
 
 function parseJson(text: string): unknown {

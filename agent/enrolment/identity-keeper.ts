@@ -15,6 +15,7 @@ import type { Clock, Random, Timer } from "@legacygpu/shared/clock";
 import { asLegacyGpuError, type LegacyGpuError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
 import type { Credentials } from "../link/credentials.ts";
+import { askedWaitMs } from "../link/retry-after.ts";
 import type { StoredIdentity } from "./identity-store.ts";
 
 export interface IdentityKeeperOptions {
@@ -145,7 +146,7 @@ export class IdentityKeeper implements Credentials {
       if (this.#isClosed) return;
       const reason = asLegacyGpuError(error);
       if (isFinal(reason)) return this.#options.onRefused(reason);
-      const delayMs = this.#backoff.nextMs();
+      const delayMs = Math.max(askedWaitMs(reason) ?? 0, this.#backoff.nextMs());
       const fields = { code: reason.code, retryInMs: Math.round(delayMs) };
       this.#options.log.warn(fields, `The identity could not be renewed: ${reason.message}`);
       this.#renewIn(delayMs);

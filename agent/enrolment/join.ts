@@ -14,6 +14,7 @@ import { asLegacyGpuError, fail, type LegacyGpuError } from "@legacygpu/shared/e
 import type { JoinToken } from "@legacygpu/shared/join-token";
 import type { Logger } from "@legacygpu/shared/log";
 import { isForeignCertificate } from "../link/failure.ts";
+import { delayAfterMs, isRepeated } from "../link/retry-after.ts";
 import { GatewayApi } from "./gateway-api.ts";
 import type { Enrolment, IdentityStore } from "./identity-store.ts";
 import { proveIdentity, publicKeyOf } from "./proof.ts";
@@ -47,15 +48,16 @@ export async function joinGateway(options: JoinOptions): Promise<Enrolment> {
     return stored;
   }
   const backoff = new Backoff(BACKOFF, options.random);
-  for (let said = ""; ; ) {
+  for (let said: LegacyGpuError | undefined; ; ) {
     try {
       return await joinOnce(options, stored);
     } catch (error) {
-      const { retryable, code, message } = asLegacyGpuError(error);
+      const reason = asLegacyGpuError(error);
+      const { retryable, code, message, details } = reason;
       if (!retryable || code === "worker_id_in_use" || signal?.aborted) throw error;
-      if (message !== said) log.warn({ code }, message);
-      said = message;
-      await sleep(clock, backoff.nextMs(), signal);
+      if (!isRepeated(said, reason)) log.warn({ code, details }, message);
+      said = reason;
+      await sleep(clock, delayAfterMs(reason, backoff), signal);
       if (signal?.aborted) throw error;
     }
   }

@@ -20,6 +20,7 @@ import { pinOf } from "@legacygpu/shared/join-token";
 import { certificatesIn } from "@legacygpu/shared/pem";
 import { explainError } from "../link/failure.ts";
 import { type ExchangeReply, exchange } from "../link/https.ts";
+import { askedWait } from "../link/retry-after.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -41,7 +42,11 @@ export async function fetchPinnedCa(from: Unverified, pins: readonly string[]): 
   const origin = from.gateway.origin;
   if (reply.status !== 200) {
     const message = `${origin} answered HTTP ${reply.status} where the certificate of its CA was expected. Is this the gateway's address?`;
-    throw fail("gateway_unreachable", message, { gateway: origin, status: reply.status });
+    throw fail("gateway_unreachable", message, {
+      gateway: origin,
+      status: reply.status,
+      ...askedWait(reply.status, reply.headers),
+    });
   }
   const trusted = readCertificates(reply.text).filter((each) => isPinnedCa(each, pins));
   if (trusted.length === 0) throw untrusted(origin);

@@ -4,7 +4,7 @@ import { fail } from "@legacygpu/shared/errors";
 import type { Postprocess } from "@legacygpu/shared/manifest";
 import type { Prediction } from "@legacygpu/shared/protocol/messages";
 import type { Tensor } from "@legacygpu/shared/tensor";
-import { arrayOf } from "./tensors.ts";
+import { numbersOf } from "./tensors.ts";
 
 /**
  * Best first. Undefined when the tensor holds more than one row: labels belong to one picture.
@@ -24,11 +24,10 @@ export function classify(tensor: Tensor, spec: Postprocess): Prediction[] | unde
 
 function scoresOf(tensor: Tensor): ArrayLike<number> {
   switch (tensor.datatype) {
+    case "FP16":
     case "FP32":
     case "FP64":
-      return arrayOf(tensor) as Float32Array | Float64Array;
-    case "FP16":
-      return Float32Array.from(arrayOf(tensor) as Uint16Array, halfToNumber);
+      return numbersOf(tensor) as ArrayLike<number>;
     default:
       throw fail(
         "model_run_failed",
@@ -49,14 +48,4 @@ function bestIndices(scores: ArrayLike<number>, count: number): number[] {
   return Array.from(scores, (_, index) => index)
     .sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0))
     .slice(0, count);
-}
-
-/** IEEE 754 binary16: 1 sign, 5 exponent, 10 fraction bits. */
-function halfToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }

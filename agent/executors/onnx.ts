@@ -8,7 +8,7 @@ import type { Executor, LoadedModel, LoadOptions } from "./port.ts";
 import { arrayOf, bytesOf, datatypeOf, engineTypeOf, type TensorArray } from "./tensors.ts";
 
 /** What the engine, its allocators and the drivers say when a request for memory fails. The model may well run where there is more. */
-const NO_MEMORY = /failed to allocate memory|bad_alloc|bad allocation|out of memory/i;
+const NO_MEMORY = /failed to allocate memory|bad_alloc|bad allocation|out.of.(device.|host.)?memory/i;
 
 export class OnnxExecutor implements Executor {
   async load(path: string, options: LoadOptions): Promise<LoadedModel> {
@@ -26,16 +26,16 @@ async function refuseLinked(path: string): Promise<void> {
 }
 
 /** @param model a path or the bytes of the file. */
-export async function openModel(model: string | Uint8Array, options: LoadOptions): Promise<LoadedModel> {
-  const passedOver: string[] = [];
-  for (const provider of options.providers) {
-    try {
-      return new OnnxModel(await createSession(model, provider, options.threads), provider, passedOver);
-    } catch (error) {
-      passedOver.push(`${provider}: ${(error as Error).message}`);
-    }
+export async function openModel(
+  model: string | Uint8Array,
+  { provider, threads }: LoadOptions,
+): Promise<LoadedModel> {
+  try {
+    return new OnnxModel(await createSession(model, provider, threads), provider);
+  } catch (error) {
+    const { message } = error as Error;
+    throw fail(NO_MEMORY.test(message) ? "out_of_memory" : "model_load_failed", message, {}, error);
   }
-  throw fail("model_load_failed", `No execution provider accepts the model. ${passedOver.join("; ")}`);
 }
 
 function createSession(
@@ -59,15 +59,13 @@ function createSession(
 
 class OnnxModel implements LoadedModel {
   readonly provider: string;
-  readonly passedOver: readonly string[];
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
   readonly #session: ort.InferenceSession;
 
-  constructor(session: ort.InferenceSession, provider: string, passedOver: readonly string[]) {
+  constructor(session: ort.InferenceSession, provider: string) {
     this.#session = session;
     this.provider = provider;
-    this.passedOver = passedOver;
     this.inputs = session.inputMetadata.map(specOf);
     this.outputs = session.outputMetadata.map(specOf);
   }

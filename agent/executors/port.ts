@@ -3,28 +3,26 @@
 import type { Tensor, TensorSpec } from "@legacygpu/shared/tensor";
 
 export interface LoadOptions {
-  /** Execution providers, best first; the first that accepts the model is taken. */
-  readonly providers: readonly string[];
+  /** The execution provider that is to compute; there is no other in its place. */
+  readonly provider: string;
   /** Threads that one run may use. */
   readonly threads: number;
 }
 
 export interface LoadedModel {
   readonly provider: string;
-  /** Why better providers were passed over. */
-  readonly passedOver: readonly string[];
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
   /**
    * Blocks the event loop while it computes.
    * @param outputs names of the outputs to compute; absent: all.
-   * @throws `input_invalid`, `model_run_failed`.
+   * @throws `input_invalid`, `model_run_failed`, `out_of_memory`.
    */
   run(inputs: readonly Tensor[], outputs?: readonly string[]): Promise<Tensor[]>;
   release(): Promise<void>;
 }
 
 export interface Executor {
-  /** @throws `model_load_failed` when no provider accepts the model. */
+  /** @throws `model_load_failed`, or `out_of_memory` where the provider says so. */
   load(path: string, options: LoadOptions): Promise<LoadedModel>;
 }

@@ -68,6 +68,22 @@ export function arrayOf(tensor: Tensor): TensorArray {
   return new ArrayType(aligned.buffer as ArrayBuffer, aligned.byteOffset, count);
 }
 
+/** The elements as numbers, 64-bit integers as BigInt. The datatype must not be BYTES. @throws `input_invalid` as {@link arrayOf}. */
+export function numbersOf(tensor: Tensor): ArrayLike<number | bigint> {
+  const array = arrayOf(tensor) as NumericArray;
+  return tensor.datatype === "FP16" ? Float32Array.from(array as Uint16Array, halfToNumber) : array;
+}
+
+/** IEEE 754 binary16: 1 sign, 5 exponent, 10 fraction bits. */
+function halfToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
 export function bytesOf(array: TensorArray): Uint8Array {
   if (Array.isArray(array)) return encodeStrings(array);
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);

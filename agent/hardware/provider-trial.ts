@@ -33,7 +33,7 @@ function trialModel(matrix: Float32Array): Uint8Array {
 async function tryProvider(provider: string): Promise<string | undefined> {
   const matrix = Float32Array.from({ length: SIZE * SIZE }, (_, index) => (index % 7) - 3);
   const ones = new Float32Array(SIZE * SIZE).fill(1);
-  const model = await openModel(trialModel(matrix), { providers: [provider], threads: 1 });
+  const model = await openModel(trialModel(matrix), { provider, threads: 1 });
   const data = new Uint8Array(ones.buffer);
   const [output] = await model.run([{ name: "input", datatype: "FP32", shape: [SIZE, SIZE], data }]);
   const got = new Float32Array(Uint8Array.from(output?.data ?? []).buffer);

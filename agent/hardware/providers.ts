@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { fail } from "@legacygpu/shared/errors";
 import { writeFileAtomic } from "@legacygpu/shared/files";
 import type { Logger } from "@legacygpu/shared/log";
+import type { ProviderName } from "@legacygpu/shared/manifest";
 import type { Hardware } from "@legacygpu/shared/protocol/messages";
 import { VERSION } from "@legacygpu/shared/version";
 import { z } from "zod";
@@ -40,7 +41,7 @@ const cacheSchema = z.object({ fingerprint: z.string(), verdicts: z.record(z.str
 
 /** @throws `config_invalid` when none of those that were asked for works. */
 export async function probeProviders(options: ProviderOptions): Promise<string[]> {
-  const candidates = options.wanted ?? candidatesFor(options.hardware, options.env);
+  const candidates: readonly string[] = options.wanted ?? candidatesFor(options.hardware, options.env);
   const verdicts = await tryAll(candidates, options);
   const working = candidates.filter((provider) => verdicts[provider]?.ok === true);
   const reasons = candidates.flatMap((provider) => {
@@ -53,10 +54,12 @@ export async function probeProviders(options: ProviderOptions): Promise<string[]
 }
 
 /** A real GPU first; one that is emulated in software is slower than the processor it runs on. */
-function candidatesFor(hardware: Hardware, env: NodeJS.ProcessEnv): string[] {
-  const accelerated = [
-    ...(hasCudaLibraries() && hardware.gpus.some((gpu) => gpu.vendor === "NVIDIA") ? ["cuda"] : []),
-    ...(canTryWebGpu(env) ? ["webgpu"] : []),
+function candidatesFor(hardware: Hardware, env: NodeJS.ProcessEnv): ProviderName[] {
+  const accelerated: ProviderName[] = [
+    ...(hardware.gpus.some((gpu) => gpu.vendor === "NVIDIA") ? nvidiaProviders() : []),
+    ...(process.platform === "win32" ? (["dml"] as const) : []),
+    ...(canTryWebGpu(env) ? (["webgpu"] as const) : []),
+    ...(process.platform === "darwin" ? (["coreml"] as const) : []),
   ];
   return hardware.gpus.length > 0 ? [...accelerated, "cpu"] : ["cpu", ...accelerated];
 }
@@ -72,10 +75,13 @@ function canTryWebGpu(env: NodeJS.ProcessEnv): boolean {
 }
 
 /** They are not part of the package; its own install script fetches them on machines that have such a card. */
-function hasCudaLibraries(): boolean {
-  if (process.platform !== "linux" || process.arch !== "x64") return false;
+function nvidiaProviders(): ProviderName[] {
+  if (process.platform !== "linux" || process.arch !== "x64") return [];
   const entry = new URL(import.meta.resolve("onnxruntime-node"));
-  return existsSync(new URL("../bin/napi-v6/linux/x64/libonnxruntime_providers_cuda.so", entry));
+  // TensorRT takes minutes to build what it then runs: it is there for models that ask for it.
+  return (["cuda", "tensorrt"] as const).filter((provider) =>
+    existsSync(new URL(`../bin/napi-v6/linux/x64/libonnxruntime_providers_${provider}.so`, entry)),
+  );
 }
 
 async function tryAll(
@@ -83,7 +89,7 @@ async function tryAll(
   { stateDir, hardware, env, log }: ProviderOptions,
 ): Promise<Record<string, Verdict>> {
   const path = join(stateDir, "providers.json");
-  const fingerprint = fingerprintOf(hardware, env);
+  const fingerprint = machineFingerprint(hardware, env);
   const known = await readVerdicts(path, fingerprint);
   const untried = candidates.filter((provider) => provider !== "cpu" && known[provider] === undefined);
   const tried = await Promise.all(untried.map((provider) => tryProvider(provider, env)));
@@ -139,7 +145,8 @@ function withHint(reason: string, stderr: string): Verdict {
   return { ok: false, reason: reason.trim() + hint };
 }
 
-function fingerprintOf(hardware: Hardware, env: NodeJS.ProcessEnv): string {
+/** Changes with the machine, its drivers and this build. */
+export function machineFingerprint(hardware: Hardware, env: NodeJS.ProcessEnv): string {
   const drivers = [env.VK_DRIVER_FILES, env.VK_ICD_FILENAMES, ...ICD_FOLDERS.flatMap(listFolder)];
   return JSON.stringify([VERSION, process.arch, hardware.gpus, drivers]);
 }

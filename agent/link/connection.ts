@@ -10,8 +10,8 @@
  * | closed  | nothing                                 |                                                                        |
  *
  * After a link that served a while the first try is almost immediate, because the gateway waits about a second for us before it
- * gives our work to others. Later ones back off, up to a few seconds. What a person must heal is said once per cause, and tried again much
- * more slowly.
+ * gives our work to others. Later ones back off, up to a few seconds, from the time on that a gateway without room asked for. What a person
+ * must heal is said once per cause, and tried again much more slowly.
  */
 
 import { Backoff } from "@legacygpu/shared/backoff";
@@ -22,6 +22,7 @@ import type { AgentMessage } from "@legacygpu/shared/protocol/messages";
 import { CLOSE } from "@legacygpu/shared/protocol/version";
 import { explainClosure, type FailureContext, type LinkFailure } from "./failure.ts";
 import type { FrameSocket, SocketClosure, SocketHandlers } from "./network.ts";
+import { delayAfterMs, isRepeated } from "./retry-after.ts";
 import { type Hello, type Order, Session, type Telemetry, type Welcome } from "./session.ts";
 
 export interface ConnectionOptions {
@@ -204,7 +205,8 @@ export class Connection {
     if (failure.retry === "approval") return this.#approvalDelayMs();
     this.#approvalPolls = 0;
     if (failure.retry === "patient") return PATIENCE_MS * (0.5 + random() / 2);
-    if (onlineMs === undefined || onlineMs < SERVED_AFTER_MS) return this.#backoff.nextMs();
+    if (onlineMs === undefined || onlineMs < SERVED_AFTER_MS)
+      return delayAfterMs(failure.error, this.#backoff);
     this.#backoff.reset();
     return random() * QUICK_RETRY_MS;
   }
@@ -218,7 +220,7 @@ export class Connection {
 
   /** A gateway that stays away is one line, not one for each try. */
   #logLoss({ error, retry }: LinkFailure, delayMs: number): void {
-    const isNews = this.#lastError?.message !== error.message;
+    const isNews = !isRepeated(this.#lastError, error);
     this.#lastError = error;
     const level = !isNews ? "debug" : retry === "patient" ? "error" : "warn";
     this.#options.log[level](

@@ -14,6 +14,7 @@ import type { Clock } from "@legacygpu/shared/clock";
 import { AGENT_PATH, CLOSE, SUBPROTOCOL } from "@legacygpu/shared/protocol/version";
 import { type Dispatcher, WebSocket } from "undici";
 import type { Credentials } from "./credentials.ts";
+import { askedWait } from "./retry-after.ts";
 
 export interface SocketHandlers {
   onOpen(): void;
@@ -28,6 +29,8 @@ export interface SocketClosure {
   readonly reason: string;
   /** The answer to the handshake when it was not the wanted one. */
   readonly httpStatus?: number | undefined;
+  /** The wait that this answer asked for. */
+  readonly retryAfterMs?: number | undefined;
   /** What the system said, when the connection could not be made, or why there is no credential. */
   readonly error?: Error | undefined;
   /** How far this machine's clock is ahead of the gateway's, when the dates of a certificate made that a question. */
@@ -123,7 +126,8 @@ export class Dial implements FrameSocket {
     };
     socket.onclose = ({ code, reason }) => {
       socket.onmessage = null;
-      this.#onEnd(bearer, { code, reason, httpStatus: handshake.status, error: handshake.error });
+      const { status: httpStatus, retryAfterMs, error } = handshake;
+      this.#onEnd(bearer, { code, reason, httpStatus, retryAfterMs, error });
     };
     // The reason comes with `close`.
     socket.onerror = () => {};
@@ -158,6 +162,7 @@ function isRefusal({ code, httpStatus }: SocketClosure): boolean {
  */
 class Handshake {
   status: number | undefined;
+  retryAfterMs: number | undefined;
   error: Error | undefined;
   socket: Duplex | undefined;
 
@@ -172,6 +177,7 @@ class Handshake {
       },
       onResponseStart: (controller, status, headers, statusMessage) => {
         this.status = status;
+        this.retryAfterMs = askedWait(status, headers).retryAfterMs;
         if (status === 401) {
           // The WebSocket would ask a second time with the same credential.
           controller.abort(new Error("The credential is not accepted."));

@@ -45,7 +45,7 @@ export function explainClosure(closure: SocketClosure, context: FailureContext):
   const { error, clockAheadMs } = closure;
   if (error instanceof LegacyGpuError) return { error, retry: retryOf(error) };
   if (error !== undefined) return explainError({ error, clockAheadMs }, context);
-  if (closure.httpStatus !== undefined) return explainStatus(closure.httpStatus, context);
+  if (closure.httpStatus !== undefined) return explainStatus(closure.httpStatus, closure, context);
   const said = closure.reason === "" ? "" : `: ${closure.reason}`;
   switch (closure.code) {
     case CLOSE.unauthorized:
@@ -99,7 +99,11 @@ function retryOf({ code, retryable }: LegacyGpuError): LinkFailure["retry"] {
   return retryable ? "soon" : "patient";
 }
 
-function explainStatus(status: number, { gateway, isEnrolled }: FailureContext): LinkFailure {
+function explainStatus(
+  status: number,
+  { retryAfterMs }: SocketClosure,
+  { gateway, isEnrolled }: FailureContext,
+): LinkFailure {
   if (status === 401 || status === 403) {
     const code = status === 401 ? "auth_invalid" : "auth_forbidden";
     if (isEnrolled) {
@@ -112,6 +116,14 @@ function explainStatus(status: number, { gateway, isEnrolled }: FailureContext):
   if (status === 426) {
     const message = `${gateway.origin} does not speak this version of the agent link (HTTP 426). Update the older of the two.`;
     return { error: fail("protocol_unsupported", message, { status }), retry: "never" };
+  }
+  if (status === 429 || status === 503) {
+    const message = `${gateway.origin} takes no link at this moment (HTTP ${status}). The agent tries again.`;
+    const details = { status, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+    return {
+      error: fail(status === 429 ? "rate_limited" : "gateway_unreachable", message, details),
+      retry: "soon",
+    };
   }
   const message = `${gateway.origin} answered HTTP ${status} where an agent link was expected. Is this the gateway's address?`;
   return {

@@ -4,6 +4,7 @@ import { Backoff, type BackoffOptions } from "@legacygpu/shared/backoff";
 import { type Clock, type Random, sleep } from "@legacygpu/shared/clock";
 import type { LegacyGpuError } from "@legacygpu/shared/errors";
 import type { LinkGate } from "./gate.ts";
+import { delayAfterMs } from "./retry-after.ts";
 
 export interface RetryOptions {
   readonly tries: number;
@@ -39,7 +40,7 @@ export async function retrying<Value>(work: () => Promise<Value>, options: Retry
       if (gate.link !== link) continue;
       left -= 1;
       if (left === 0 || !failure.isPassing) throw failure.error;
-      await sleep(clock, backoff.nextMs(), signal);
+      await sleep(clock, delayAfterMs(failure.error, backoff), signal);
     }
   }
 }

@@ -8,6 +8,7 @@ import { attemptInputPath, attemptOutputPath } from "@legacygpu/shared/protocol/
 import type { LinkGate } from "./gate.ts";
 import type { HttpReply, HttpRequest } from "./network.ts";
 import { type Failure, retrying } from "./retry.ts";
+import { askedWait } from "./retry-after.ts";
 
 export interface TransferOptions {
   request(path: string, request: HttpRequest): Promise<HttpReply>;
@@ -69,7 +70,7 @@ export class Transfers {
 export async function expectSuccess(reply: HttpReply): Promise<void> {
   if (reply.status >= 200 && reply.status < 300) return;
   const said = (await reply.body.text()).slice(0, 300);
-  const details = { status: reply.status };
+  const details = { status: reply.status, ...askedWait(reply.status, reply.headers) };
   if (reply.status === 404) throw fail("attempt_not_found", undefined, details);
   if (reply.status === 413)
     throw fail("body_too_large", `The gateway does not take so large an output: ${said}`, details);

@@ -1,21 +1,34 @@
 /**
- * Files by the digest of their contents, fetched once and kept.
+ * Files by the digest of their contents, fetched once and kept as long as there is room.
  *
  * A file under its final name is whole and verified: it is written beside, hashed on the way, flushed, then renamed. A broken
- * download leaves a `.part` from which the next one goes on.
+ * download leaves a `.part` from which the next one goes on, in this life of the agent or a later one. Neighbours that have the file are
+ * asked before the gateway is.
  */
 
-import { createHash, type Hash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { Clock, Random } from "@legacygpu/shared/clock";
-import { asLegacyGpuError, fail } from "@legacygpu/shared/errors";
+import { type Clock, type Random, sleep } from "@legacygpu/shared/clock";
+import { asLegacyGpuError, fail, type LegacyGpuError } from "@legacygpu/shared/errors";
 import type { Digest } from "@legacygpu/shared/manifest";
 import { blobPath } from "@legacygpu/shared/protocol/version";
 import type { LinkGate } from "../link/gate.ts";
 import type { HttpReply, HttpRequest } from "../link/network.ts";
 import { type Failure, retrying } from "../link/retry.ts";
+import { BlobDownload, type BlobOrigin, sizeOf } from "./blob-download.ts";
+import type { CacheRoom } from "./cache-room.ts";
+import type { Pace } from "./pace.ts";
+
+/** The others at this site, as a download sees them. */
+export interface Neighbourhood {
+  /**
+   * Those to ask now, best first; none: the gateway. While one of them fetches it, this waits for it.
+   * @throws `link_closed` when the link is lost meanwhile
+   */
+  locate(digest: Digest, receivedBytes: number, signal: AbortSignal): Promise<readonly BlobOrigin[]>;
+  progress(digest: Digest, receivedBytes: number): void;
+  ended(digest: Digest, state: "held" | "failed"): void;
+}
 
 export interface BlobCacheOptions {
   readonly directory: string;
@@ -23,6 +36,12 @@ export interface BlobCacheOptions {
   readonly gate: LinkGate;
   readonly clock: Clock;
   readonly random: Random;
+  /** Default: as much as the disk has. */
+  readonly room?: CacheRoom | undefined;
+  /** Of what comes from the gateway; a site's own network is not spared. Default: as fast as it goes. */
+  readonly pace?: Pace | undefined;
+  /** Default: there is none, everything comes from the gateway. */
+  readonly neighbourhood?: Neighbourhood | undefined;
 }
 
 export interface BlobRequest {
@@ -35,20 +54,53 @@ export interface BlobRequest {
   readonly onProgress?: (receivedBytes: number) => void;
 }
 
+interface UnderWay {
+  readonly path: Promise<string>;
+  readonly listeners: ((receivedBytes: number) => void)[];
+}
+
+/** A download as long as it is wanted, over all its tries. */
+interface Pursuit {
+  readonly path: string;
+  readonly request: BlobRequest;
+  readonly download: BlobDownload;
+  /** Undefined for what is too small to ask around for. */
+  readonly neighbourhood: Neighbourhood | undefined;
+  /** Neighbours that could not serve it. */
+  readonly failed: Set<string>;
+  mismatches: number;
+}
+
 const TRIES = 5;
 const BACKOFF = { baseMs: 300, capMs: 10_000 };
+/** A try that got so much further costs nothing: a line that breaks again and again still gets there. */
+const WORTHWHILE_BYTES = 64 * 1024;
+const AFTER_BREAK_MS = 200;
+/** Below it, asking around takes longer than fetching. */
+const MIN_SHARED_BYTES = 1024 * 1024;
+/** How often the gateway is asked for other neighbours when those it named did not serve. */
+const MAX_ROUNDS = 4;
+/** Until its size is known. */
+const ASSUMED_BYTES = 64 * 1024;
 
 export class BlobCache {
   readonly #options: BlobCacheOptions;
-  readonly #underWay = new Map<string, Promise<string>>();
+  readonly #gateway: BlobOrigin;
+  readonly #underWay = new Map<string, UnderWay>();
   readonly #closing = new AbortController();
 
   constructor(options: BlobCacheOptions) {
     this.#options = options;
+    this.#gateway = {
+      name: "the gateway",
+      pace: options.pace,
+      open: (digest, headers, signal) =>
+        options.request(blobPath(digest), { method: "GET", headers, signal }),
+    };
   }
 
   path(digest: Digest, extension: string): string {
-    return join(this.#options.directory, digest.slice("sha256:".length) + extension);
+    return join(this.#options.directory, cachedName(digest, extension));
   }
 
   /** Whether it is there, with the size that it should have. */
@@ -57,127 +109,172 @@ export class BlobCache {
     return size !== undefined && (sizeBytes === undefined || size === sizeBytes);
   }
 
+  /** Where it is, whole and verified; undefined when it is not there. */
+  async find(digest: Digest, extension: string): Promise<string | undefined> {
+    return (await this.has(digest, extension)) ? this.path(digest, extension) : undefined;
+  }
+
+  /** It was used just now, so that others go first. */
+  used(digest: Digest, extension: string): void {
+    this.#options.room?.used(cachedName(digest, extension));
+  }
+
   /**
    * The path of the file, which is fetched when it is not there. Those who ask for one blob at a time share one download.
-   * @throws `transfer_failed`, `blob_not_found`, `digest_mismatch`, `body_too_large`, `auth_…`.
+   * @throws `transfer_failed`, `blob_not_found`, `digest_mismatch`, `body_too_large`, `store_full`, `auth_…`.
    */
   ensure(request: BlobRequest): Promise<string> {
     const path = this.path(request.digest, request.extension);
-    let download = this.#underWay.get(path);
-    if (download === undefined) {
-      download = this.#ensure(path, request).finally(() => this.#underWay.delete(path));
-      this.#underWay.set(path, download);
+    let underWay = this.#underWay.get(path);
+    if (underWay === undefined) {
+      const listeners: UnderWay["listeners"] = [];
+      const ensured = this.#ensure(path, request, listeners).finally(() => this.#underWay.delete(path));
+      underWay = { path: ensured, listeners };
+      this.#underWay.set(path, underWay);
     }
-    return download;
+    if (request.onProgress !== undefined) underWay.listeners.push(request.onProgress);
+    return underWay.path;
   }
 
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.allSettled(this.#underWay.values());
+    await Promise.allSettled([...this.#underWay.values()].map(({ path }) => path));
   }
 
-  async #ensure(path: string, request: BlobRequest): Promise<string> {
-    if (await this.has(request.digest, request.extension, request.sizeBytes)) return path;
-    const { gate, clock, random } = this.#options;
-    const { signal } = this.#closing;
-    const limits = { tries: TRIES, backoff: BACKOFF };
-    const download = (): Promise<void> => this.#download(path, request);
-    await retrying(download, { ...limits, gate, clock, random, signal, explain: explainDownload });
+  async #ensure(path: string, request: BlobRequest, listeners: UnderWay["listeners"]): Promise<string> {
+    const { digest, extension, sizeBytes } = request;
+    if (await this.has(digest, extension, sizeBytes)) {
+      this.used(digest, extension);
+      return path;
+    }
+    await mkdir(dirname(path), { recursive: true });
+    const { room } = this.#options;
+    const booking = await room?.book(cachedName(digest, extension), sizeBytes ?? ASSUMED_BYTES);
+    try {
+      await this.#pursue(this.#pursuit(path, request, listeners));
+    } finally {
+      await booking?.release();
+    }
     return path;
   }
 
-  async #download(path: string, request: BlobRequest): Promise<void> {
-    const part = `${path}.part`;
-    await mkdir(dirname(path), { recursive: true });
-    const hash = createHash("sha256");
-    const present = await hashFile(part, hash);
-    const headers: Record<string, string> = present > 0 ? { range: `bytes=${present}-` } : {};
-    const signal = this.#closing.signal;
-    const reply = await this.#options.request(blobPath(request.digest), { method: "GET", headers, signal });
-    if (reply.status === 416) {
-      // The part is no beginning of the file.
-      await rm(part, { force: true });
+  async #pursue(pursuit: Pursuit): Promise<void> {
+    const { gate, clock, random } = this.#options;
+    const { neighbourhood, request } = pursuit;
+    const { signal } = this.#closing;
+    const limits = { tries: TRIES, backoff: BACKOFF };
+    const explain = (error: unknown): Failure => explainDownload(error, pursuit);
+    try {
+      await retrying(() => this.#try(pursuit), { ...limits, gate, clock, random, signal, explain });
+      neighbourhood?.ended(request.digest, "held");
+    } catch (error) {
+      neighbourhood?.ended(request.digest, "failed");
+      throw error;
     }
-    await expectBlob(reply, request.digest);
-    const isResumed = reply.status === 206 && present > 0;
-    const received = isResumed ? { hash, bytes: present } : { hash: createHash("sha256"), bytes: 0 };
-    await writeBody(reply, part, received, request);
-    await verify(part, received, request);
-    await rename(part, path);
+  }
+
+  async #try(pursuit: Pursuit): Promise<void> {
+    try {
+      const isServed = await this.#fromNeighbours(pursuit);
+      if (!isServed) await this.#fromGateway(pursuit);
+      await rename(`${pursuit.path}.part`, pursuit.path);
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== "ENOSPC") throw error;
+      // Others need what is left of the disk more than this download does.
+      await rm(`${pursuit.path}.part`, { force: true });
+      throw fail("store_full", `The disk is full: ${(error as Error).message}`, {}, error);
+    }
+  }
+
+  /** @returns whether one of them served it. What came from one of them and was wrong is fetched from the gateway alone. */
+  async #fromNeighbours(pursuit: Pursuit): Promise<boolean> {
+    const { request, download, neighbourhood, failed, mismatches } = pursuit;
+    if (neighbourhood === undefined || mismatches > 0) return false;
+    for (let round = 0; round < MAX_ROUNDS; round += 1) {
+      const present = await download.receivedBytes();
+      const named = await neighbourhood.locate(request.digest, present, this.#closing.signal);
+      const origins = named.filter(({ name }) => !failed.has(name));
+      if (origins.length === 0) return false;
+      if (await this.#fromOneOf(origins, pursuit)) return true;
+    }
+    return false;
+  }
+
+  async #fromOneOf(origins: readonly BlobOrigin[], { download, failed }: Pursuit): Promise<boolean> {
+    for (const origin of origins) {
+      try {
+        await download.from(origin);
+        return true;
+      } catch (error) {
+        const { code } = downloadFailure(error);
+        const isTheirs = code === "transfer_failed" || code === "blob_not_found" || code.startsWith("auth_");
+        if (!isTheirs || this.#closing.signal.aborted) throw error;
+        failed.add(origin.name);
+      } finally {
+        await origin.close?.();
+      }
+    }
+    return false;
+  }
+
+  async #fromGateway({ download }: Pursuit): Promise<void> {
+    const { gate, clock } = this.#options;
+    const { signal } = this.#closing;
+    for (;;) {
+      const before = await download.receivedBytes();
+      const { link } = gate;
+      try {
+        await download.from(this.#gateway);
+        return;
+      } catch (error) {
+        const gained = (await download.receivedBytes()) - before;
+        const isBreak = downloadFailure(error).code === "transfer_failed" && gained >= WORTHWHILE_BYTES;
+        if (!isBreak || signal.aborted) throw error;
+        await sleep(clock, AFTER_BREAK_MS, signal);
+        if (signal.aborted || gate.link !== link) throw error;
+      }
+    }
+  }
+
+  #pursuit(path: string, request: BlobRequest, listeners: UnderWay["listeners"]): Pursuit {
+    const { digest, maxBytes, sizeBytes } = request;
+    const { clock } = this.#options;
+    const isShared = (sizeBytes ?? 0) >= MIN_SHARED_BYTES;
+    const neighbourhood = isShared ? this.#options.neighbourhood : undefined;
+    const onBytes = (receivedBytes: number): void => {
+      neighbourhood?.progress(digest, receivedBytes);
+      for (const listener of listeners) listener(receivedBytes);
+    };
+    const download = new BlobDownload({
+      part: `${path}.part`,
+      wanted: { digest, maxBytes, sizeBytes },
+      clock,
+      signal: this.#closing.signal,
+      onBytes,
+    });
+    return { path, request, download, neighbourhood, failed: new Set(), mismatches: 0 };
   }
 }
 
-interface Received {
-  readonly hash: Hash;
-  bytes: number;
-}
+const cachedName = (digest: Digest, extension: string): string => digest.slice("sha256:".length) + extension;
 
-async function writeBody(
-  reply: HttpReply,
-  part: string,
-  received: Received,
-  request: BlobRequest,
-): Promise<void> {
-  const limit = request.sizeBytes ?? request.maxBytes;
-  const file = await open(part, received.bytes > 0 ? "a" : "w", 0o640);
-  try {
-    for await (const chunk of reply.body as AsyncIterable<Buffer>) {
-      received.bytes += chunk.length;
-      if (received.bytes > limit)
-        throw fail("body_too_large", `A blob is larger than the ${limit} bytes announced.`);
-      received.hash.update(chunk);
-      await file.write(chunk);
-      request.onProgress?.(received.bytes);
-    }
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
+/** A name in the cache's folder as the digest that it stands for. */
+export const digestOfCached = (fileName: string): Digest => `sha256:${fileName.split(".")[0]}`;
 
-async function verify(part: string, received: Received, { digest, sizeBytes }: BlobRequest): Promise<void> {
-  if (sizeBytes !== undefined && received.bytes < sizeBytes)
-    throw fail("transfer_failed", `The download ended after ${received.bytes} of ${sizeBytes} bytes.`);
-  const actual = `sha256:${received.hash.digest("hex")}`;
-  if (actual === digest) return;
-  await rm(part, { force: true });
-  throw fail("digest_mismatch", `A blob should have the digest ${digest} and has ${actual}.`);
-}
-
-/** @returns the size of what is there, 0 when there is nothing. */
-async function hashFile(path: string, hash: Hash): Promise<number> {
-  const size = await sizeOf(path);
-  if (size === undefined) return 0;
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  return size;
-}
-
-async function sizeOf(path: string): Promise<number | undefined> {
-  return stat(path).then(
-    (found) => found.size,
-    () => undefined,
-  );
-}
-
-async function expectBlob(reply: HttpReply, digest: Digest): Promise<void> {
-  if (reply.status === 200 || reply.status === 206) return;
-  const said = (await reply.body.text()).slice(0, 300);
-  if (reply.status === 404) throw fail("blob_not_found", `The gateway does not have the blob ${digest}.`);
-  if (reply.status === 401) throw fail("auth_invalid");
-  if (reply.status === 403) throw fail("auth_forbidden");
-  throw fail("transfer_failed", `The gateway answered HTTP ${reply.status} for a blob: ${said}`);
-}
-
-function explainDownload(failed: unknown): Failure {
+/** Wrong bytes may be the fault of an old part or of a neighbour: once more, from the beginning. */
+function explainDownload(failed: unknown, pursuit: Pursuit): Failure {
   const error = downloadFailure(failed);
-  return { error, isPassing: error.retryable || error.code === "digest_mismatch" };
+  if (error.code !== "digest_mismatch")
+    return { error, isPassing: error.retryable && error.code !== "store_full" };
+  pursuit.mismatches += 1;
+  return { error, isPassing: pursuit.mismatches === 1 };
 }
 
-function downloadFailure(error: unknown) {
+function downloadFailure(error: unknown): LegacyGpuError {
   const known = asLegacyGpuError(error);
   if (known.code !== "internal") return known;
   const code = (error as { code?: unknown }).code;
-  // A full disk or a missing permission does not heal by asking the gateway again.
+  // A full disk or a missing permission does not heal by asking again.
   if (code === "ENOSPC" || code === "EACCES" || code === "EROFS") return known;
   return fail("transfer_failed", `The download broke off: ${(error as Error).message}`, {}, error);
 }

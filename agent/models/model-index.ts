@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { writeFileAtomic } from "@legacygpu/shared/files";
 import type { Logger } from "@legacygpu/shared/log";
+import type { Digest } from "@legacygpu/shared/manifest";
 import { type ModelRef, modelRefSchema } from "@legacygpu/shared/protocol/messages";
 import { z } from "zod";
 
@@ -35,14 +36,26 @@ export class ModelIndex {
 
   remember(ref: ModelRef): void {
     this.#refs = [ref, ...this.#refs.filter((known) => !isSame(known, ref))];
-    const contents = JSON.stringify(this.#refs, null, 2);
-    this.#writing = this.#writing
-      .then(() => writeFileAtomic(this.#path, contents))
-      .catch((error) => this.#log.warn({ err: error }, "the model index cannot be written"));
+    this.#write();
+  }
+
+  /** A file of it is gone. */
+  forget(digest: Digest): void {
+    const left = this.#refs.filter(({ file, manifest }) => file !== digest && manifest !== digest);
+    if (left.length === this.#refs.length) return;
+    this.#refs = left;
+    this.#write();
   }
 
   close(): Promise<void> {
     return this.#writing;
+  }
+
+  #write(): void {
+    const contents = JSON.stringify(this.#refs, null, 2);
+    this.#writing = this.#writing
+      .then(() => writeFileAtomic(this.#path, contents))
+      .catch((error) => this.#log.warn({ err: error }, "the model index cannot be written"));
   }
 
   async #readFile(): Promise<ModelRef[]> {

@@ -8,10 +8,11 @@ import { readFile } from "node:fs/promises";
 import type { Clock } from "@legacygpu/shared/clock";
 import { asLegacyGpuError, fail, type LegacyGpuError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
-import { type Manifest, manifestSchema } from "@legacygpu/shared/manifest";
+import { type Digest, type Manifest, manifestSchema } from "@legacygpu/shared/manifest";
 import type { AgentMessage, MessageOf, ModelRef } from "@legacygpu/shared/protocol/messages";
 import type { LocalModel, ModelEvent } from "../runner/job.ts";
 import type { BlobCache } from "./blob-cache.ts";
+import { DownloadProgress } from "./download-progress.ts";
 import type { ModelIndex } from "./model-index.ts";
 
 type ModelState = MessageOf<AgentMessage, "model_state">;
@@ -28,15 +29,28 @@ export interface ShelfPorts {
 type Progress =
   | { readonly state: "announced" }
   | { readonly state: "fetching"; readonly model: Promise<LocalModel> }
-  | { readonly state: "local"; readonly model: LocalModel; readonly provider: string | undefined }
+  | {
+      readonly state: "local";
+      readonly model: LocalModel;
+      readonly provider: string | undefined;
+      /** Why better providers were passed over. */
+      readonly reason?: string | undefined;
+    }
   | { readonly state: "failed"; readonly error: LegacyGpuError; readonly until: number };
 
 interface Entry {
   readonly ref: ModelRef;
   progress: Progress;
+  /** Monotonic. */
+  usedAtMs: number;
 }
 
-const PROGRESS_INTERVAL_MS = 500;
+/** For so long after a task has asked for a model its files stay, though no runner has loaded them. */
+const KEPT_AFTER_USE_MS = 10 * 60_000;
+/** The record of uses need not be more exact. */
+const USE_NOTED_MS = 1000;
+/** On the wire. */
+const MAX_REASON = 2000;
 const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
 /** A model that failed is not tried again for every task that asks for it. */
 const FAILURE_MEMORY_MS = 10_000;
@@ -58,7 +72,7 @@ export class ModelShelf {
 
   announce(ref: ModelRef, preload: boolean): void {
     const key = contentKey(ref);
-    const entry = this.#entries.get(key) ?? { ref, progress: { state: "announced" } };
+    const entry = this.#entries.get(key) ?? newEntry(ref);
     this.#entries.set(key, entry);
     this.#announced.set(nameKey(ref.name, ref.version), entry);
     this.#tellState(entry);
@@ -74,12 +88,13 @@ export class ModelShelf {
     this.#tell(entry, { state: "unloaded" });
   }
 
-  /** @throws `model_not_announced`, `model_load_failed`. */
+  /** @throws `model_not_announced`, `model_load_failed`, `out_of_memory`. */
   acquire(name: string, version: string): LocalModel | Promise<LocalModel> {
     const entry = this.#announced.get(nameKey(name, version));
     if (entry === undefined)
       throw fail("model_not_announced", `Nobody announced ${name}:${version} to this worker.`);
     const { progress } = entry;
+    this.#noteUse(entry);
     if (progress.state === "local" || progress.state === "fetching") return progress.model;
     if (progress.state === "failed" && this.#ports.clock.monotonic() < progress.until) throw progress.error;
     const model = this.#fetch(entry);
@@ -98,12 +113,38 @@ export class ModelShelf {
         this.#tell(entry, { state: "loading" });
         return;
       case "ready":
-        entry.progress = { state: "local", model: event.model, provider: event.provider };
-        this.#tell(entry, { state: "ready", provider: event.provider });
+        this.#ready(entry, event);
+        return;
+      case "unloaded":
+        if (entry.progress.state !== "local") return;
+        entry.progress = { state: "local", model: event.model, provider: undefined };
+        this.#tell(entry, { state: "cached" });
         return;
       case "failed":
-        this.#fail(entry, event.error);
+        this.#fail(entry, event.error, event.retryAfterMs);
         return;
+    }
+  }
+
+  /** Whether a file in the cache is being fetched, loaded in a runner, or about to be. */
+  isInUse(digest: Digest): boolean {
+    const nowMs = this.#ports.clock.monotonic();
+    for (const { ref, progress, usedAtMs } of this.#entries.values()) {
+      if (ref.file !== digest && ref.manifest !== digest) continue;
+      if (progress.state === "fetching") return true;
+      if (progress.state !== "local") continue;
+      if (progress.provider !== undefined || nowMs - usedAtMs < KEPT_AFTER_USE_MS) return true;
+    }
+    return false;
+  }
+
+  /** A file has left the cache: its models are fetched again when they are wanted again. */
+  onEvicted(digest: Digest): void {
+    this.#ports.index.forget(digest);
+    for (const entry of this.#entries.values()) {
+      if (entry.ref.file !== digest || entry.progress.state !== "local") continue;
+      entry.progress = { state: "announced" };
+      this.#tell(entry, { state: "unloaded" });
     }
   }
 
@@ -112,6 +153,14 @@ export class ModelShelf {
     return [...this.#entries.values()].map(
       ({ ref, progress }) => `${ref.name}:${ref.version} ${progress.state}`,
     );
+  }
+
+  #noteUse(entry: Entry): void {
+    const nowMs = this.#ports.clock.monotonic();
+    if (nowMs - entry.usedAtMs < USE_NOTED_MS) return;
+    entry.usedAtMs = nowMs;
+    this.#ports.blobs.used(entry.ref.file, ".onnx");
+    this.#ports.blobs.used(entry.ref.manifest, ".json");
   }
 
   async #preload(entry: Entry): Promise<void> {
@@ -150,22 +199,40 @@ export class ModelShelf {
     }
   }
 
-  #fail(entry: Entry, error: LegacyGpuError): void {
-    entry.progress = { state: "failed", error, until: this.#ports.clock.monotonic() + FAILURE_MEMORY_MS };
+  #ready(entry: Entry, { model, provider, passedOver }: Extract<ModelEvent, { state: "ready" }>): void {
+    const reason = passedOver.length === 0 ? undefined : passedOver.join("; ").slice(0, MAX_REASON);
+    entry.progress = { state: "local", model, provider, reason };
+    this.#tellReady(entry, provider, reason);
+  }
+
+  #tellReady(entry: Entry, provider: string, reason: string | undefined): void {
+    this.#tell(entry, { state: "ready", provider, ...(reason === undefined ? {} : { reason }) });
+  }
+
+  #fail(entry: Entry, error: LegacyGpuError, retryAfterMs?: number): void {
+    const until = this.#ports.clock.monotonic() + (retryAfterMs ?? FAILURE_MEMORY_MS);
+    entry.progress = { state: "failed", error, until };
     this.#ports.log.error(
       { model: entry.ref.name, version: entry.ref.version, err: error },
       "a model is not usable",
     );
-    this.#tell(entry, { state: "failed", reason: error.message.slice(0, 2000) });
+    this.#tellFailed(entry, error, until);
+  }
+
+  #tellFailed(entry: Entry, error: LegacyGpuError, until: number): void {
+    const retryAfterMs = Math.max(0, until - this.#ports.clock.monotonic());
+    this.#tell(entry, { state: "failed", reason: error.message.slice(0, MAX_REASON), retryAfterMs });
   }
 
   #progressTeller(entry: Entry): (receivedBytes: number) => void {
-    let toldAt = Number.NEGATIVE_INFINITY;
+    const progress = new DownloadProgress(this.#ports.clock);
     return (receivedBytes) => {
-      const now = this.#ports.clock.monotonic();
-      if (now - toldAt < PROGRESS_INTERVAL_MS) return;
-      toldAt = now;
-      this.#tell(entry, { state: "downloading", receivedBytes, totalBytes: entry.ref.fileBytes });
+      const news = progress.note(receivedBytes);
+      if (news === undefined) return;
+      const { bytesPerSecond } = news;
+      const rate = bytesPerSecond === undefined ? {} : { bytesPerSecond };
+      const totalBytes = entry.ref.fileBytes;
+      this.#tell(entry, { state: "downloading", receivedBytes, totalBytes, ...rate });
     };
   }
 
@@ -173,15 +240,18 @@ export class ModelShelf {
   #tellState(entry: Entry): void {
     const { ref, progress } = entry;
     if (progress.state === "local" && progress.provider !== undefined)
-      this.#tell(entry, { state: "ready", provider: progress.provider });
+      this.#tellReady(entry, progress.provider, progress.reason);
     else if (progress.state === "local" || this.#ports.index.has(ref)) this.#tell(entry, { state: "cached" });
-    else if (progress.state === "failed")
-      this.#tell(entry, { state: "failed", reason: progress.error.message.slice(0, 2000) });
+    else if (progress.state === "failed") this.#tellFailed(entry, progress.error, progress.until);
   }
 
   #tell({ ref }: Entry, news: Omit<ModelState, "type" | "name" | "version">): void {
     this.#ports.send({ type: "model_state", name: ref.name, version: ref.version, ...news });
   }
+}
+
+function newEntry(ref: ModelRef): Entry {
+  return { ref, progress: { state: "announced" }, usedAtMs: Number.NEGATIVE_INFINITY };
 }
 
 async function readManifest(path: string): Promise<Manifest> {

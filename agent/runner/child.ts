@@ -1,45 +1,6 @@
-/** Entry of the runner process: joins the pipe on descriptor 3 to the task loop. Ends when the agent does. */
+/** Entry of the runner process: chooses its engine. */
 
-import { rmdirSync } from "node:fs";
-import { Socket } from "node:net";
-import { Worker } from "node:worker_threads";
 import { OnnxExecutor } from "../executors/onnx.ts";
-import { TaskLoop } from "./task-loop.ts";
-import { MessagePipe, type RunnerCommand, type RunnerReport } from "./wire.ts";
+import { serveRunner } from "./serve.ts";
 
-/**
- * A closed pipe goes unnoticed while a model computes, and one that computes for ever would outlive the agent; a thread of its own
- * sees that the parent has changed.
- */
-const ORPHAN_WATCH = `
-  const parent = process.ppid;
-  setInterval(() => {
-    if (process.ppid === parent) return;
-    try { require("node:fs").rmdirSync(process.cwd()); } catch {}
-    process.kill(process.pid, "SIGKILL");
-  }, 1000);
-`;
-
-// Ctrl-C reaches the whole process group; the agent decides when this process ends.
-process.on("SIGINT", () => {});
-process.on("SIGTERM", () => {});
-
-const pipe: MessagePipe<RunnerReport, RunnerCommand> = new MessagePipe(new Socket({ fd: 3 }), {
-  onMessage: (command) => loop.accept(command),
-  onClosed: () => {
-    removeOwnFolder();
-    process.exit(0);
-  },
-});
-const loop = new TaskLoop(new OnnxExecutor(), pipe);
-new Worker(ORPHAN_WATCH, { eval: true, execArgv: [], stdin: false }).unref();
-pipe.post({ type: "ready" });
-
-/** The agent does that, unless it is gone. */
-function removeOwnFolder(): void {
-  try {
-    rmdirSync(process.cwd());
-  } catch {
-    // The next start of the agent removes what is left.
-  }
-}
+serveRunner(new OnnxExecutor(), () => process.exit(0));

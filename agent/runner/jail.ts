@@ -7,7 +7,8 @@
  * | memory     | take more than its share                            | Linux                                        |
  * | privileges | become more than it is; as root: use a capability   | `setpriv`                                    |
  * | network    | reach anybody                                       | `unshare` as root, or user namespaces        |
- * | models     | change the files of models                          | root that may mount                          |
+ * | models     | change the files of models                          | root that may mount, or user namespaces       |
+ * | secrets    | see the agent's files and environment               | the same, and `setpriv`                      |
  * | user       | touch what is the agent's                           | root and `runnerUser`                        |
  *
  * A measure counts when a process on trial was found to be under it, and the engine still reached its devices. What cannot be had is left out: a runner without a network
@@ -15,17 +16,16 @@
  */
 
 import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
-import { chmod, chown, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, readFile, realpath, rm, writeFile } from "node:fs/promises";
 import { totalmem } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { promisify } from "node:util";
 import { fail } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
 import { z } from "zod";
+import { JailCommand, type RunnerUser, type ToolMeasure } from "./jail-command.ts";
 import { canWatchMemory } from "./memory-watch.ts";
 
-type ToolMeasure = "privileges" | "network" | "models" | "user";
 export type JailMeasure = "cwd" | "memory" | ToolMeasure;
 
 export interface Jail {
@@ -40,15 +40,9 @@ export interface Jail {
   readonly maxMemoryBytes?: number | undefined;
 }
 
-export interface RunnerUser {
-  readonly uid: number;
-  readonly gid: number;
-  /** Those that own the devices. */
-  readonly groups: readonly number[];
-}
-
 export interface JailOptions {
   readonly stateDir: string;
+  /** Below `stateDir`. */
   readonly modelsDir: string;
   /** The whole environment of the trial; must hold no credential. */
   readonly env: NodeJS.ProcessEnv;
@@ -67,23 +61,23 @@ const MEMORY_SHARE = 0.8;
 const MIN_DEFAULT_MEMORY_BYTES = 1024 ** 3;
 const TOOL_FOLDERS = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
 const DEVICE_GROUPS = ["render", "video"];
-/** Its first arguments are the folder and the command. */
-const READ_ONLY_MODELS = `mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"`;
+const RUNNERS = "runners";
 
-/** Run by Node.js inside: reads a model's file, and reports what else it could do. */
+/** Run by Node.js inside: reads a model's file, and reports what else it could do. An agent's environment may hold its key. */
 const TRIAL = `
   const fs = require("node:fs");
-  const file = process.argv[1];
+  const [file, secret] = process.argv.slice(1);
   fs.readFileSync(file);
   fs.writeFileSync("trial", "");
   fs.rmSync("trial");
   const status = fs.readFileSync("/proc/self/status", "utf8");
-  let canChange = true;
-  try { fs.closeSync(fs.openSync(file, "r+")); } catch { canChange = false; }
+  const can = (what) => { try { what(); return true; } catch { return false; } };
+  const secrets = [secret, "../../" + require("node:path").basename(secret), "/proc/" + process.ppid + "/environ"];
   const interfaces = Object.values(require("node:os").networkInterfaces()).flat();
   process.stdout.write(JSON.stringify({
     uid: process.getuid(),
-    canChange,
+    canChange: can(() => fs.closeSync(fs.openSync(file, "r+"))),
+    canSeeSecrets: secrets.some((each) => can(() => fs.readFileSync(each))),
     canConnect: interfaces.some((each) => !each.internal),
     canRise: !/^NoNewPrivs:\\s*1$/m.test(status) || !/^CapEff:\\s*0+$/m.test(status),
   }));
@@ -91,6 +85,7 @@ const TRIAL = `
 const findingsSchema = z.object({
   uid: z.number(),
   canChange: z.boolean(),
+  canSeeSecrets: z.boolean(),
   canConnect: z.boolean(),
   canRise: z.boolean(),
 });
@@ -106,50 +101,59 @@ export function defaultMemoryLimit(slots: number): number {
 /** @throws `config_invalid` when there is no such user, or it cannot be had. */
 export async function openJail(options: JailOptions): Promise<Jail> {
   const { stateDir, modelsDir, maxMemoryBytes, log } = options;
-  const folder = join(stateDir, "runners");
+  const folder = join(stateDir, RUNNERS);
   // What an agent left behind that was killed.
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await mkdir(modelsDir, { recursive: true });
   const owner = options.user === undefined ? undefined : await prepareUser(options.user, options);
-  const builder = new PrefixBuilder(modelsDir, owner, options.toolFolders ?? TOOL_FOLDERS);
-  const found = await tryMeasures(builder, options, folder);
+  const command = new JailCommand({
+    stateDir: await realpath(stateDir),
+    modelsDir: relative(stateDir, modelsDir),
+    runnersDir: RUNNERS,
+    owner,
+    toolFolders: options.toolFolders ?? TOOL_FOLDERS,
+  });
+  const found = await tryMeasures(command, owner, options);
   if (owner !== undefined && !found.includes("user"))
     throw fail("config_invalid", `The runners cannot run as \`${options.user}\` here; leave that out.`);
   const measures: JailMeasure[] = ["cwd", ...(canWatchMemory() ? ["memory" as const] : []), ...found];
   log.info({ measures, maxMemoryBytes }, "what the runners are kept from");
-  return { measures, prefix: builder.prefix(found), folder, owner, maxMemoryBytes };
+  if (owner === undefined && !found.includes("secrets"))
+    log.warn("The runners can read the agent's own files: nothing on this system can hide these from them.");
+  return { measures, prefix: command.prefix(found), folder, owner, maxMemoryBytes };
 }
 
 /** All at once, which mostly works; otherwise those that work together, in this order. */
 async function tryMeasures(
-  builder: PrefixBuilder,
-  options: JailOptions,
-  folder: string,
+  command: JailCommand,
+  owner: RunnerUser | undefined,
+  { stateDir, modelsDir, env, suits, log }: JailOptions,
 ): Promise<ToolMeasure[]> {
-  const file = join(options.modelsDir, "trial");
-  const cwd = join(folder, "trial");
+  const file = join(modelsDir, "trial");
+  const secret = join(stateDir, "trial");
+  const cwd = join(stateDir, RUNNERS, "trial");
   await writeFile(file, "", { mode: 0o640 });
+  await writeFile(secret, "", { mode: 0o600 });
   await mkdir(cwd, { mode: 0o700 });
-  if (builder.owner !== undefined) await chown(cwd, builder.owner.uid, builder.owner.gid);
+  if (owner !== undefined) await chown(cwd, owner.uid, owner.gid);
   const isUnder = async (measures: readonly ToolMeasure[]): Promise<boolean> => {
-    const prefix = builder.prefix(measures);
-    const findings = await trial(prefix, file, cwd, options.env);
+    const prefix = command.prefix(measures);
+    const findings = await trial([...prefix, process.execPath, "-e", TRIAL, file, secret], cwd, env);
     if (typeof findings === "string") {
-      options.log.debug({ measures, reason: findings }, "a jail that cannot be had here");
+      log.debug({ measures, reason: findings }, "a jail that cannot be had here");
       return false;
     }
-    return measures.every((each) => hasTaken(each, findings, builder.owner)) && options.suits(prefix);
+    return measures.every((each) => hasTaken(each, findings, owner)) && suits(prefix);
   };
   try {
-    const candidates = builder.candidates();
+    const candidates = command.candidates();
     if (candidates.length === 0 || (await isUnder(candidates))) return candidates;
     let working: ToolMeasure[] = [];
     for (const each of candidates) if (await isUnder([...working, each])) working = [...working, each];
     return working;
   } finally {
-    await rm(file, { force: true });
-    await rm(cwd, { recursive: true, force: true });
+    await Promise.all([file, secret, cwd].map((each) => rm(each, { recursive: true, force: true })));
   }
 }
 
@@ -161,6 +165,9 @@ function hasTaken(measure: ToolMeasure, findings: Findings, owner: RunnerUser | 
       return !findings.canConnect;
     case "models":
       return !findings.canChange;
+    case "secrets":
+      // Who may mount may also take the cover away.
+      return !findings.canSeeSecrets && !findings.canRise;
     case "user":
       return findings.uid === owner?.uid;
   }
@@ -168,78 +175,18 @@ function hasTaken(measure: ToolMeasure, findings: Findings, owner: RunnerUser | 
 
 /** @returns what it found, or why it could not look. */
 async function trial(
-  prefix: readonly string[],
-  file: string,
+  [command = "", ...rest]: readonly string[],
   cwd: string,
   env: NodeJS.ProcessEnv,
 ): Promise<Findings | string> {
-  const [command = process.execPath, ...rest] = [...prefix, process.execPath, "-e", TRIAL, file];
   const limits = { env, cwd, timeout: TRIAL_LIMIT_MS, killSignal: "SIGKILL" } as const;
   try {
     const { stdout } = await promisify(execFile)(command, rest, limits);
     return findingsSchema.parse(JSON.parse(stdout));
   } catch (error) {
-    return (error as Error).message.slice(0, 500);
+    // The message begins with the whole command.
+    return (error as Error).message.slice(-500);
   }
-}
-
-/** Puts the tools together; each replaces itself by what follows it, so that the process stays the one that was started. */
-class PrefixBuilder {
-  readonly owner: RunnerUser | undefined;
-  readonly #modelsDir: string;
-  readonly #isRoot = process.getuid?.() === 0;
-  readonly #unshare: string | undefined;
-  readonly #setpriv: string | undefined;
-  readonly #sh: string | undefined;
-
-  constructor(modelsDir: string, owner: RunnerUser | undefined, toolFolders: readonly string[]) {
-    this.#modelsDir = modelsDir;
-    this.owner = owner;
-    this.#unshare = findTool("unshare", toolFolders);
-    this.#setpriv = findTool("setpriv", toolFolders);
-    this.#sh = findTool("sh", toolFolders);
-  }
-
-  candidates(): ToolMeasure[] {
-    if (process.platform !== "linux") return [];
-    const canMount = this.#isRoot && this.#unshare !== undefined && this.#sh !== undefined;
-    return [
-      ...(this.owner !== undefined && this.#setpriv !== undefined ? ["user" as const] : []),
-      ...(this.#setpriv !== undefined ? ["privileges" as const] : []),
-      ...(this.#unshare !== undefined ? ["network" as const] : []),
-      ...(canMount && this.#setpriv !== undefined ? ["models" as const] : []),
-    ];
-  }
-
-  prefix(measures: readonly ToolMeasure[]): string[] {
-    const has = (measure: ToolMeasure): boolean => measures.includes(measure);
-    const command: string[] = [];
-    if (has("network") || has("models")) {
-      command.push(this.#unshare ?? "");
-      if (!this.#isRoot) command.push("--user", "--map-current-user");
-      if (has("network")) command.push("--net");
-      if (has("models")) command.push("--mount");
-      command.push("--");
-    }
-    if (has("models")) command.push(this.#sh ?? "", "-c", READ_ONLY_MODELS, this.#modelsDir);
-    if (has("privileges") || has("user")) command.push(this.#setpriv ?? "", ...this.#identity(has));
-    return command;
-  }
-
-  #identity(has: (measure: ToolMeasure) => boolean): string[] {
-    const options: string[] = [];
-    if (has("user") && this.owner !== undefined) {
-      const { uid, gid, groups } = this.owner;
-      options.push(`--reuid=${uid}`, `--regid=${gid}`, `--groups=${[gid, ...groups].join(",")}`);
-    }
-    if (has("privileges")) options.push("--no-new-privs");
-    if (has("privileges") && this.#isRoot) options.push("--bounding-set=-all", "--inh-caps=-all");
-    return [...options, "--"];
-  }
-}
-
-function findTool(name: string, folders: readonly string[]): string | undefined {
-  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
 }
 
 /** Makes the models, and nothing else, readable for that user's group. */

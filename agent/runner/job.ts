@@ -56,5 +56,15 @@ export type ModelEvent =
       readonly state: "ready";
       readonly provider: string;
       readonly loadMs: number;
+      /** Why better providers were passed over. */
+      readonly passedOver: readonly string[];
     }
-  | { readonly model: LocalModel; readonly state: "failed"; readonly error: LegacyGpuError };
+  /** No runner has it loaded any more. */
+  | { readonly model: LocalModel; readonly state: "unloaded" }
+  | {
+      readonly model: LocalModel;
+      readonly state: "failed";
+      readonly error: LegacyGpuError;
+      /** For how long it is not to be tried again; absent: for a while. */
+      readonly retryAfterMs?: number | undefined;
+    };

@@ -69,9 +69,18 @@ function fromAnywhere(specifier: string): string {
 /** As much of a jail as there is everywhere. */
 const BARE_JAIL: Jail = { measures: ["cwd"], prefix: [], folder: tmpdir() };
 
-/** @param env its whole environment; must hold no credential. */
-export function spawnRunner(env: NodeJS.ProcessEnv, log: Logger, jail: Jail = BARE_JAIL): SpawnRunner {
-  const entry = siblingModule("child", import.meta.url);
+const ENTRY = siblingModule("child", import.meta.url);
+
+/**
+ * @param env its whole environment; must hold no credential
+ * @param entry the module that the process begins with, which chooses its engine
+ */
+export function spawnRunner(
+  env: NodeJS.ProcessEnv,
+  log: Logger,
+  jail: Jail = BARE_JAIL,
+  entry: string = ENTRY,
+): SpawnRunner {
   return (handlers) => {
     const systemKills = new SystemKills();
     const ownFolder = makeOwnFolder(jail, log);
@@ -156,6 +165,12 @@ export function crashError({ code, signal, isOutOfMemory, lastWords, exceeded }:
   return isOutOfMemory
     ? fail("out_of_memory", `The process that runs the model ran out of memory and died ${how}.`, details)
     : fail("runner_crashed", `The process that runs the model died ${how}.`, details);
+}
+
+/** Whether it died of a fault of its own: nobody ended it, and it had memory enough. */
+export function isCrash({ code, signal, isOutOfMemory }: RunnerExit): boolean {
+  if (isOutOfMemory || signal === "SIGKILL" || signal === "SIGTERM") return false;
+  return signal !== null || code !== 0;
 }
 
 const inMiB = (bytes: number): string => `${Math.ceil(bytes / 1024 ** 2)} MiB`;

@@ -8,6 +8,11 @@ import { classify } from "../executors/classification.ts";
 import type { LoadedModel } from "../executors/port.ts";
 import { preprocessImage } from "../images/preprocess.ts";
 
+export type Batching = NonNullable<Manifest["batching"]>;
+
+/** In a shape that a model declares. */
+const ANY_SIZE = -1;
+
 /** An input that is ready to run. A picture has no tensor name yet: that is known once the model is loaded. */
 export type PreparedInput =
   | { readonly kind: "tensors"; readonly tensors: readonly Tensor[] }
@@ -27,7 +32,6 @@ export async function prepareInput(input: TaskInput, manifest: Manifest): Promis
 
 export class ServedModel {
   readonly provider: string;
-  readonly passedOver: readonly string[];
   readonly #model: LoadedModel;
   readonly #manifest: Manifest;
 
@@ -35,11 +39,35 @@ export class ServedModel {
     this.#model = model;
     this.#manifest = manifest;
     this.provider = model.provider;
-    this.passedOver = model.passedOver;
   }
 
   run(input: PreparedInput, outputs?: readonly string[]): Promise<Tensor[]> {
-    return this.#model.run(this.#tensorsOf(input), this.#fetchNames(outputs));
+    return this.runTensors(this.tensorsOf(input), outputs);
+  }
+
+  runTensors(tensors: readonly Tensor[], outputs?: readonly string[]): Promise<Tensor[]> {
+    return this.#model.run(tensors, this.#fetchNames(outputs));
+  }
+
+  /** @throws `input_invalid` for a picture when it is unclear which input takes it. */
+  tensorsOf(input: PreparedInput): readonly Tensor[] {
+    if (input.kind === "tensors") return input.tensors;
+    const name = this.#manifest.preprocess?.tensor ?? this.#onlyInput();
+    const data = new Uint8Array(input.data.buffer, input.data.byteOffset, input.data.byteLength);
+    return [{ name, datatype: "FP32", shape: input.shape, data }];
+  }
+
+  /** How tasks may be joined; undefined when the manifest says nothing of it, or some input or output has not one row for each. */
+  get batching(): Batching | undefined {
+    const { batching } = this.#manifest;
+    if (batching === undefined) return undefined;
+    const { inputs, outputs } = this.#model;
+    return [...inputs, ...outputs].every(({ shape }) => shape[0] === ANY_SIZE) ? batching : undefined;
+  }
+
+  /** All outputs, as the model gives them. */
+  compute(tensors: readonly Tensor[]): Promise<Tensor[]> {
+    return this.#model.run(tensors);
   }
 
   /** With predictions, tensors are returned only when `outputs` names them: they would say the same in more bytes. */
@@ -71,13 +99,6 @@ export class ServedModel {
 
   release(): Promise<void> {
     return this.#model.release();
-  }
-
-  #tensorsOf(input: PreparedInput): readonly Tensor[] {
-    if (input.kind === "tensors") return input.tensors;
-    const name = this.#manifest.preprocess?.tensor ?? this.#onlyInput();
-    const data = new Uint8Array(input.data.buffer, input.data.byteOffset, input.data.byteLength);
-    return [{ name, datatype: "FP32", shape: input.shape, data }];
   }
 
   #onlyInput(): string {

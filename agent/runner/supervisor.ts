@@ -3,9 +3,13 @@
 import type { Clock, Random } from "@legacygpu/shared/clock";
 import { fail, type LegacyGpuError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
+import { GpuMemory } from "./gpu-memory.ts";
 import type { Job, LocalModel, ModelEvent, Ticket } from "./job.ts";
 import { Lane, type LaneState } from "./lane.ts";
-import type { SpawnRunner } from "./process.ts";
+import { LoadPlanner } from "./load-planner.ts";
+import { isCrash, type RunnerExit, type SpawnRunner } from "./process.ts";
+import { Quarantine } from "./quarantine.ts";
+import { SelfTestRecord } from "./self-test-record.ts";
 
 export interface SupervisorOptions {
   readonly spawn: SpawnRunner;
@@ -17,6 +21,10 @@ export interface SupervisorOptions {
   /** Cores of this machine, divided among the slots. */
   readonly cores: number;
   readonly providers: readonly string[];
+  /** What models may take of the GPU's memory. Absent: nobody knows how much there is. */
+  readonly gpuBudgetBytes?: number | undefined;
+  /** Default: one that lasts as long as the supervisor. */
+  readonly selfTests?: SelfTestRecord | undefined;
   readonly executionLimitMs: number;
   onModel(event: ModelEvent): void;
 }
@@ -34,19 +42,29 @@ const GIVE_UP_AFTER = 5;
 
 export class Supervisor {
   readonly #clock: Clock;
+  readonly #onModel: (event: ModelEvent) => void;
+  readonly #quarantine: Quarantine;
   readonly #lanes: readonly Lane[];
   #queue: Ticket[] = [];
 
   constructor(options: SupervisorOptions) {
-    this.#clock = options.clock;
+    const { clock, log, providers } = options;
+    this.#clock = clock;
+    this.#onModel = (event) => options.onModel(event);
+    this.#quarantine = new Quarantine(clock);
+    const memory = new GpuMemory(options.gpuBudgetBytes, clock);
+    const selfTests = options.selfTests ?? new SelfTestRecord({ fingerprint: "", clock, log });
+    const planner = new LoadPlanner({ providers, record: selfTests, memory });
     const threads = Math.max(1, Math.floor(options.cores / options.slots));
     const events = {
       onRoom: () => this.#handOut(),
       onReturned: (tickets: readonly Ticket[]) => this.#queue.unshift(...tickets),
-      onModel: (event: ModelEvent) => options.onModel(event),
+      onModel: (event: ModelEvent) => this.#tell(event),
+      onCrashed: (model: LocalModel, exit: RunnerExit) => this.#onCrashed(model, exit),
       onUseless: (failedStarts: number, error: LegacyGpuError) => this.#onUseless(failedStarts, error),
     };
-    this.#lanes = Array.from({ length: options.slots }, () => new Lane({ ...options, threads }, events));
+    const laneOptions = { ...options, planner, memory, selfTests, threads };
+    this.#lanes = Array.from({ length: options.slots }, () => new Lane(laneOptions, events));
   }
 
   submit(job: Job): Ticket {
@@ -82,6 +100,7 @@ export class Supervisor {
   }
 
   unload(modelKey: string): void {
+    this.#quarantine.forget(modelKey);
     for (const lane of this.#lanes) lane.unload(modelKey);
   }
 
@@ -117,13 +136,32 @@ export class Supervisor {
     return best;
   }
 
+  #tell(event: ModelEvent): void {
+    const isElsewhere = this.#lanes.some((lane) => lane.hasLoaded(event.model.key));
+    if (event.state !== "unloaded" || !isElsewhere) this.#onModel(event);
+  }
+
+  #onCrashed(model: LocalModel, exit: RunnerExit): void {
+    const outMs = isCrash(exit) ? this.#quarantine.crashed(model.key) : undefined;
+    if (outMs === undefined) return;
+    const how = exit.signal === null ? `exit code ${exit.code}` : exit.signal;
+    const message = `The model took its process down again and again (last by ${how}) and is not run here for ${outMs / 60_000} minutes.`;
+    const error = fail("model_load_failed", message, { cause: "runner_crashed", quarantineMs: outMs });
+    for (const lane of this.#lanes) lane.unload(model.key);
+    this.#onModel({ model, state: "failed", error, retryAfterMs: outMs });
+    for (const ticket of this.#queue) if (ticket.job.model.key === model.key) settle(ticket, error);
+    this.#queue = this.#queue.filter(({ state }) => state !== "settled");
+  }
+
   #onUseless(failedStarts: number, error: LegacyGpuError): void {
     const isAnyUp = this.#lanes.some((lane) => lane.state === "up");
     if (failedStarts < GIVE_UP_AFTER || isAnyUp) return;
     const failure = fail("runner_crashed", `The runner does not start: ${error.message}`, error.details);
-    for (const ticket of this.#queue.splice(0)) {
-      ticket.state = "settled";
-      ticket.job.onFailed(failure);
-    }
+    for (const ticket of this.#queue.splice(0)) settle(ticket, failure);
   }
+}
+
+function settle(ticket: Ticket, failure: LegacyGpuError): void {
+  ticket.state = "settled";
+  ticket.job.onFailed(failure);
 }

@@ -10,15 +10,19 @@ import { fail, type WireError } from "@legacygpu/shared/errors";
 import type { Manifest } from "@legacygpu/shared/manifest";
 import { decodeValue, FrameBuilder } from "@legacygpu/shared/protocol/codec";
 import type { TaskInput, TaskOutput } from "@legacygpu/shared/protocol/messages";
+import type { TestedProvider } from "./self-test.ts";
 
 /** Where the time of one run went inside the runner. */
 export interface RunTimings {
   readonly preprocessMs: number;
+  /** Of tasks that ran as one: the time of that run. */
   readonly executeMs: number;
   readonly postprocessMs: number;
+  /** Tasks that ran as one; absent: it ran alone. */
+  readonly batchSize?: number | undefined;
 }
 
-/** Agent → runner. Those with a `seq` are answered, in order; `skip` withdraws one that has not begun. */
+/** Agent → runner. Those with a `seq` are answered, in order but for what a `batch` brings forward; `skip` withdraws one that has not begun. */
 export type RunnerCommand =
   | {
       readonly type: "load";
@@ -26,8 +30,15 @@ export type RunnerCommand =
       readonly modelKey: string;
       readonly path: string;
       readonly manifest: Manifest;
+      /** Best first. */
       readonly providers: readonly string[];
+      /** Those of them that are known to compute this model as they should. */
+      readonly trusted?: readonly string[] | undefined;
+      /** Whether want of memory on a GPU is an answer: then there may be more soon. Otherwise the next provider is taken. */
+      readonly reportsMemory?: boolean | undefined;
       readonly threads: number;
+      /** Rows in one run, at most, where that is fewer than the manifest says. */
+      readonly maxRows?: number | undefined;
     }
   | { readonly type: "unload"; readonly modelKey: string }
   | {
@@ -42,12 +53,16 @@ export type RunnerCommand =
 /** Runner → agent. */
 export type RunnerReport =
   | { readonly type: "ready" }
+  /** Of a load that is not answered yet: this provider is tried now. */
+  | { readonly type: "trying"; readonly provider: string }
   | {
       readonly type: "loaded";
       readonly seq: number;
       readonly provider: string;
       /** Why better providers were passed over. */
       readonly passedOver: readonly string[];
+      /** The self-tests that were made, of providers in this order. */
+      readonly tests?: readonly TestedProvider[] | undefined;
       readonly loadMs: number;
     }
   | {
@@ -58,6 +73,15 @@ export type RunnerReport =
       readonly provider: string;
     }
   | { readonly type: "failed"; readonly seq: number; readonly error: WireError }
+  /** These are computed now, as one, and answered next, in this order. The first is the oldest that is not answered. */
+  | { readonly type: "batch"; readonly seqs: readonly number[]; readonly rows: number }
+  /** The model is run with so many rows at most from now on; 1: its tasks are not joined any more. */
+  | {
+      readonly type: "batch_limit";
+      readonly modelKey: string;
+      readonly maxRows: number;
+      readonly reason: string;
+    }
   | { readonly type: "stats"; readonly rssBytes: number };
 
 const LENGTH_BYTES = 4;

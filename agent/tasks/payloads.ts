@@ -58,6 +58,7 @@ export function outcomeOf(attempt: Attempt, { output, timings, provider }: RunRe
       preprocessMs: timings.preprocessMs,
       executeMs: timings.executeMs,
       postprocessMs: timings.postprocessMs,
+      batchSize: timings.batchSize,
     },
     provider,
   };

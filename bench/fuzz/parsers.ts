@@ -3,7 +3,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { checkManifest, inspectModel } from "@legacygpu/gateway/models/inspection";
+import { inspectModel } from "@legacygpu/gateway/models/inspection";
+import { checkManifest } from "@legacygpu/gateway/models/manifest-checks";
 import { inspect } from "@legacygpu/gateway/store/inspection";
 import { createJoinTokenSchema, enrolSchema, proveSchema } from "@legacygpu/shared/api/enrolment";
 import { createKeySchema } from "@legacygpu/shared/api/keys";

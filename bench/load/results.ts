@@ -28,3 +28,17 @@ export interface LoadResult {
   /** CPU time that the generator itself took, as a share of one core. */
   readonly ownCores: number;
 }
+
+/** The same for large bodies. */
+export interface BulkOrder extends Omit<LoadOrder, "connections"> {
+  readonly connections: readonly BulkRequest[];
+}
+
+export interface BulkRequest {
+  /** The whole request as it goes over the wire. */
+  readonly bytes: Uint8Array;
+  /** Every response must end with this. */
+  readonly expected: Uint8Array;
+}
+
+export type BulkResult = Pick<LoadResult, "requests" | "perSecond" | "p50Ms" | "p99Ms">;

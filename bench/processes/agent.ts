@@ -15,6 +15,8 @@ export interface AgentOrder {
   readonly site?: string;
   /** Default: whatever works here. */
   readonly providers?: readonly string[];
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly sharing?: { readonly addresses: readonly string[] };
   readonly logLevel?: "warn" | "error";
 }
 

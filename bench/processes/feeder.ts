@@ -11,6 +11,8 @@ import { errorResponse, toRoute } from "@legacygpu/gateway/http/endpoint";
 import { agentEndpoints } from "@legacygpu/gateway/http/resources/agent";
 import { inferenceEndpoints } from "@legacygpu/gateway/http/resources/inference";
 import { listen } from "@legacygpu/gateway/http/server";
+import { ModelRepository } from "@legacygpu/gateway/inference/model-repository";
+import { InferenceStatistics } from "@legacygpu/gateway/inference/statistics";
 import { AttemptOutputs } from "@legacygpu/gateway/link/attempt-outputs";
 import { Hub } from "@legacygpu/gateway/link/hub";
 import { Counters } from "@legacygpu/gateway/metrics";
@@ -129,7 +131,13 @@ async function start({ folder, modelFile, digest }: FeederOrder): Promise<Feeder
   });
   const endpoints = [
     ...agentEndpoints({ blobs: catalogue.blobs, scheduler, outputs }),
-    ...inferenceEndpoints({ tasks, catalogue, registry, maxBodyBytes: MAX_BODY_BYTES }),
+    ...inferenceEndpoints({
+      tasks,
+      catalogue,
+      repository: new ModelRepository({ registry, clock }),
+      statistics: new InferenceStatistics(() => false),
+      maxBodyBytes: MAX_BODY_BYTES,
+    }),
   ];
   const server = await listen({
     host: "127.0.0.1",

@@ -22,6 +22,8 @@ interface Agent {
   /** What waits for the end of the turn. */
   due: RelayMessage[];
 }
+const MAX_FRAME_BYTES = 64 * 1024 * 1024;
+
 interface Waiting {
   readonly response: HttpResponse;
   isGone: boolean;
@@ -39,13 +41,16 @@ function serve(response: HttpResponse, _request: HttpRequest): void {
   response.onAborted(() => {
     entry.isGone = true;
   });
-  let parts: Buffer | undefined;
+  const parts: Buffer[] = [];
   response.onData((chunk, isLast) => {
     // The library takes the chunk back when this returns.
     const copy = Buffer.from(new Uint8Array(chunk));
-    const body = parts === undefined ? copy : Buffer.concat([parts, copy]);
-    if (isLast) forward(entry, body);
-    else parts = body;
+    if (isLast && parts.length === 0) {
+      forward(entry, copy);
+      return;
+    }
+    parts.push(copy);
+    if (isLast) forward(entry, Buffer.concat(parts));
   });
 }
 
@@ -101,7 +106,9 @@ function listen({ keyFile, certFile }: ListenOrder): Promise<number> {
   const app = SSLApp({ key_file_name: keyFile, cert_file_name: certFile });
   app.post("/v2/models/:model/infer", serve);
   app.ws("/agent", {
-    maxPayloadLength: 1024 * 1024,
+    // Of tensors, what is ready at one moment is megabytes.
+    maxPayloadLength: MAX_FRAME_BYTES,
+    maxBackpressure: MAX_FRAME_BYTES,
     idleTimeout: 0,
     open: (socket) => {
       agents.push({ socket, due: [] });

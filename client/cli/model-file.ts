@@ -7,11 +7,13 @@ import { Readable } from "node:stream";
 import { fail } from "@legacygpu/shared/errors";
 import type { ModelFile } from "../index.ts";
 
+const READ_BYTES = 256 * 1024;
+
 /** @throws `input_invalid` naming the file when it cannot be read. */
 export async function openModelFile(path: string): Promise<ModelFile> {
   try {
     const { size } = await stat(path);
-    return { digest: await digestOfFile(path), sizeBytes: size, open: () => webStream(path) };
+    return { digest: await digestOfFile(path), sizeBytes: size, open: (offset) => webStream(path, offset) };
   } catch (error) {
     throw fail("input_invalid", `${path} cannot be read: ${(error as Error).message}`, { file: path }, error);
   }
@@ -23,6 +25,8 @@ async function digestOfFile(path: string): Promise<string> {
   return `sha256:${hash.digest("hex")}`;
 }
 
-function webStream(path: string): ReadableStream<Uint8Array> {
-  return Readable.toWeb(createReadStream(path, { highWaterMark: 256 * 1024 })) as ReadableStream<Uint8Array>;
+function webStream(path: string, start: number): ReadableStream<Uint8Array> {
+  return Readable.toWeb(
+    createReadStream(path, { start, highWaterMark: READ_BYTES }),
+  ) as ReadableStream<Uint8Array>;
 }

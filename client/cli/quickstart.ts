@@ -7,10 +7,11 @@ import { fail, LegacyGpuError } from "@legacygpu/shared/errors";
 import { openHome } from "@legacygpu/shared/home";
 import { LegacyGpuClient, resultOf, type TaskJson } from "../index.ts";
 import { pinnedFetch } from "../pinned-fetch.ts";
-import { pushFile, readManifest } from "./commands/model.ts";
+import { pushFile } from "./commands/model-push.ts";
 import { serveStandalone, startUp } from "./commands/up.ts";
 import type { Context } from "./context.ts";
 import { EXIT } from "./exit-codes.ts";
+import { readManifest } from "./manifest-file.ts";
 import type { Standalone } from "./standalone.ts";
 import { durationText, facts } from "./table.ts";
 import { taskText } from "./task-text.ts";
@@ -91,7 +92,7 @@ async function tryOut(
   await timer.step("worker becomes healthy", () => untilHealthy(context, client, standalone));
   await timer.step("push the model", async () => {
     const manifest = await readManifest(join(modelDir, "manifest.json"));
-    await pushFile(client, { name: MODEL, path: join(modelDir, "model.onnx"), manifest }, signal);
+    await pushFile(client, { name: MODEL, path: join(modelDir, "model.onnx"), manifest }, { signal });
   });
   const task = await timer.step("send a picture, get the answer", async () => {
     const bytes = await readFile(join(modelDir, "sample.png"));

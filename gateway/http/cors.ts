@@ -28,6 +28,7 @@ const REQUEST_HEADERS = [
 const RESPONSE_HEADERS = [
   "etag",
   "idempotency-replayed",
+  "inference-header-content-length",
   "location",
   "ratelimit-limit",
   "ratelimit-remaining",

@@ -11,6 +11,7 @@ import type { z } from "zod";
 import type { Admitted, Gatekeeper } from "../auth/gatekeeper.ts";
 import type { Principal } from "../auth/principal.ts";
 import { rateLimitHeaders, rateLimitOf } from "../limits/refusal.ts";
+import { parseExactly, stringifyExactly } from "../tasks/exact-json.ts";
 import type { BodyPolicy, Request, RequestHead, Response, Route } from "./exchange.ts";
 import { revocable } from "./revocable-stream.ts";
 
@@ -87,7 +88,7 @@ export function json(status: number, value: unknown, headers?: Readonly<Record<s
   return {
     status,
     headers: headers === undefined ? JSON_TYPE : { ...JSON_TYPE, ...headers },
-    body: JSON.stringify(value),
+    body: stringifyExactly(value),
   };
 }
 
@@ -120,7 +121,7 @@ function retryAfterSeconds({ details }: LegacyGpuError): number {
 export function parseJson<T>({ body }: Pick<Request, "body">, schema: z.ZodType<T>): T {
   let value: unknown;
   try {
-    value = JSON.parse(body.toString("utf8"));
+    value = parseExactly(body.toString("utf8"));
   } catch (error) {
     const text =
       body.length === 0

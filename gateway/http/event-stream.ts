@@ -7,6 +7,7 @@
 
 import type { Clock, Timer } from "@legacygpu/shared/clock";
 import { fail } from "@legacygpu/shared/errors";
+import { stringifyExactly } from "../tasks/exact-json.ts";
 import type { Response } from "./exchange.ts";
 
 export interface ServerSentEvent {
@@ -139,7 +140,7 @@ const chunk = (value: string): Chunk => ({ done: false, value });
 /** JSON has no line breaks, so the data are one line. */
 function frame({ id, event, data }: ServerSentEvent): string {
   const idLine = id === undefined ? "" : `id: ${asLine(id)}\n`;
-  return `${idLine}event: ${asLine(event)}\ndata: ${JSON.stringify(data ?? null)}\n\n`;
+  return `${idLine}event: ${asLine(event)}\ndata: ${stringifyExactly(data ?? null)}\n\n`;
 }
 
 function asLine(text: string): string {

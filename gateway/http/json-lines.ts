@@ -1,5 +1,6 @@
 /** A response of many JSON values, one a line, sent while they are found (`application/x-ndjson`). */
 
+import { stringifyExactly } from "../tasks/exact-json.ts";
 import type { Response } from "./exchange.ts";
 
 const HEADERS = {
@@ -22,7 +23,7 @@ function linesOf(values: AsyncIterable<unknown>): AsyncIterable<string> {
         async next() {
           const { done, value } = await source.next();
           if (done === true) return { done, value: undefined };
-          return { done: false, value: `${JSON.stringify(value ?? null)}\n` };
+          return { done: false, value: `${stringifyExactly(value ?? null)}\n` };
         },
         async return() {
           await source.return?.();

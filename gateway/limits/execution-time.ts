@@ -14,10 +14,16 @@ const CAUSES_OF_THE_SYSTEM: ReadonlySet<string> = new Set(RETRY_CAUSES);
 export function executionMs(task: TaskRecord): number {
   let totalMs = 0;
   for (const attempt of currentAttempts(task)) {
-    if (attempt.outcome === "completed") totalMs += task.timings?.onWorker.executeMs ?? 0;
+    if (attempt.outcome === "completed") totalMs += ownMs(task);
     else if (!isFaultOfTheSystem(attempt)) totalMs += heldMs(attempt);
   }
   return totalMs;
+}
+
+/** Tasks that ran as one share the time of that run. */
+function ownMs({ timings }: TaskRecord): number {
+  const { executeMs = 0, batchSize = 1 } = timings?.onWorker ?? {};
+  return executeMs / batchSize;
 }
 
 function isFaultOfTheSystem({ outcome, error }: AttemptRecord): boolean {

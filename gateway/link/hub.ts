@@ -19,10 +19,10 @@ import type { Gatekeeper, Revocable } from "../auth/gatekeeper.ts";
 import type { Principal } from "../auth/principal.ts";
 import type { Socket, SocketRoute } from "../http/exchange.ts";
 import type { Counters } from "../metrics.ts";
+import { BlobLocations } from "../models/locations.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Worker } from "../registry/worker.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
-import { modelKey } from "../tasks/record.ts";
 import type { AttemptOutputs } from "./attempt-outputs.ts";
 import { Session, type SessionEvents, type WorkerMessage } from "./session.ts";
 
@@ -31,6 +31,7 @@ const HELLO_TIMEOUT_MS = 10_000;
 const PING_BYTES = 8;
 /** Silence is noticed this much after the timeout at most. */
 const SILENCE_CHECK_MS = 1000;
+const BLOB_SWEEP_MS = 1000;
 
 export interface HubOptions {
   readonly clock: Clock;
@@ -53,13 +54,16 @@ export class Hub implements SessionEvents {
   readonly #sessions = new Map<Session, Worker | undefined>();
   readonly #principals = new WeakMap<Session, Principal>();
   readonly #ids = new SortableIds();
+  readonly #locations: BlobLocations;
   readonly #timers: readonly Timer[];
 
   constructor(options: HubOptions) {
     this.#options = options;
     const { clock, heartbeatIntervalMs } = options;
+    this.#locations = new BlobLocations({ clock });
     this.#timers = [
       every(clock, heartbeatIntervalMs, () => this.#beat()),
+      every(clock, BLOB_SWEEP_MS, () => this.#locations.sweep()),
       every(clock, Math.min(SILENCE_CHECK_MS, heartbeatIntervalMs), () => this.#endSilent()),
     ];
     for (const source of options.revocable) source.onRevoked((keyId) => this.#closeRevoked(keyId));
@@ -118,9 +122,15 @@ export class Hub implements SessionEvents {
         scheduler.failed(worker, message.token, message.error);
         break;
       case "model_state":
-        worker.models.set(modelKey(message), message);
+        worker.heard(message, this.#options.clock.now());
         break;
       case "telemetry":
+        break;
+      case "blob_server":
+        this.#locations.serves(worker.id, message);
+        break;
+      case "blob_state":
+        this.#locations.heard(worker.id, message);
         break;
       case "goodbye":
         registry.giveUp(worker, `goodbye: ${message.reason}`);
@@ -149,6 +159,7 @@ export class Hub implements SessionEvents {
   closed(session: Session, cause: string, isFarewell: boolean): void {
     const worker = this.#sessions.get(session);
     this.#sessions.delete(session);
+    if (worker !== undefined) this.#locations.depart(worker.id, session);
     if (worker === undefined || worker.link !== session) return;
     if (isFarewell || worker.state === "DRAINING") this.#options.registry.giveUp(worker, cause);
     else this.#options.registry.linkLost(worker, cause);
@@ -202,6 +213,8 @@ export class Hub implements SessionEvents {
       this.#sessions.set(previous, undefined);
       previous.close(CLOSE.replaced, "the agent has connected again");
     }
+    const digests = hello.models.map(({ file }) => file);
+    this.#locations.arrive({ workerId: worker.id, site: hello.site, digests, link: session });
     const keep = scheduler.claim(worker, hello.held);
     session.send(this.#welcome(session, keep));
     this.#ping(session);
@@ -220,6 +233,7 @@ export class Hub implements SessionEvents {
       heartbeatIntervalMs,
       heartbeatTimeoutMs,
       keep,
+      sharesBlobs: true,
     };
   }
 

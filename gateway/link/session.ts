@@ -88,15 +88,17 @@ export class Session implements SocketHandler, WorkerLink {
 
   send(message: GatewayMessage): void {
     if (this.#state === "closed") return;
+    // An agent forgets the announcement with the model.
+    if (message.type === "unload_model") this.#announced.delete(modelKey(message));
     this.#outbox.push(message);
     this.#socket.wake();
   }
 
-  announce(model: ModelRef): void {
+  announce(model: ModelRef, how?: "preload"): void {
     const key = modelKey(model);
-    if (this.#announced.has(key)) return;
+    if (how === undefined && this.#announced.has(key)) return;
     this.#announced.add(key);
-    this.send({ type: "load_model", model, preload: false });
+    this.send({ type: "load_model", model, preload: how === "preload" });
   }
 
   ping(payload: Uint8Array): void {

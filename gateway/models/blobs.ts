@@ -1,11 +1,26 @@
 /** Files by their SHA-256: written once, checked while they arrive, never changed. */
 
-import { createHash, randomBytes } from "node:crypto";
+import { createHash, type Hash, randomBytes } from "node:crypto";
 import { createReadStream, type ReadStream } from "node:fs";
-import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fail } from "@legacygpu/shared/errors";
 import { type Digest, digestSchema } from "@legacygpu/shared/manifest";
+import type { ByteRange } from "@legacygpu/shared/protocol/byte-range";
+import { explainFault } from "./disk-fault.ts";
+
+/** Held in memory of each file that is being sent. */
+const READ_BYTES = 256 * 1024;
+
+const BLOB_FILE = /^[0-9a-f]{64}$/;
+/** What a crash leaves of a file that was arriving. */
+const LEFTOVER_FILE = /^[0-9a-f]{64}\.[0-9a-f]+\.tmp$/;
+
+/** A blob that lies in the folder. */
+export interface StoredBlob {
+  readonly digest: Digest;
+  readonly storedAtMs: number;
+}
 
 export class Blobs {
   readonly #folder: string;
@@ -16,6 +31,8 @@ export class Blobs {
 
   static async open(folder: string): Promise<Blobs> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(folder))
+      if (LEFTOVER_FILE.test(name)) await rm(join(folder, name), { force: true });
     return new Blobs(folder);
   }
 
@@ -33,9 +50,37 @@ export class Blobs {
    * Stores what arrives, if it is what was announced.
    *
    * @returns its size
-   * @throws `digest_mismatch`; whatever `chunks` throws
+   * @throws `digest_mismatch`, `store_full`; whatever `chunks` throws. Nothing is left behind then.
    */
   async receive(digest: Digest, chunks: AsyncIterable<Uint8Array>): Promise<number> {
+    try {
+      return await this.#receive(digest, chunks);
+    } catch (error) {
+      throw explainFault(error);
+    }
+  }
+
+  /** Takes a file of the same disk whose contents were checked. */
+  adopt(digest: Digest, file: string): Promise<void> {
+    return rename(file, this.#path(digest));
+  }
+
+  /** Idempotent. Whoever reads it at this moment gets it whole. */
+  remove(digest: Digest): Promise<void> {
+    return rm(this.#path(digest), { force: true });
+  }
+
+  async all(): Promise<StoredBlob[]> {
+    const found: StoredBlob[] = [];
+    for (const name of await readdir(this.#folder)) {
+      if (!BLOB_FILE.test(name)) continue;
+      const facts = await stat(join(this.#folder, name)).catch(() => undefined);
+      if (facts !== undefined) found.push({ digest: `sha256:${name}`, storedAtMs: facts.mtimeMs });
+    }
+    return found;
+  }
+
+  async #receive(digest: Digest, chunks: AsyncIterable<Uint8Array>): Promise<number> {
     const path = this.#path(digest);
     const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
     const hash = createHash("sha256");
@@ -47,13 +92,7 @@ export class Blobs {
         sizeBytes += chunk.length;
         await file.writeFile(chunk);
       }
-      const actual = `sha256:${hash.digest("hex")}`;
-      if (actual !== digest) {
-        throw fail("digest_mismatch", `Announced was ${digest}, received was ${actual}.`, {
-          announced: digest,
-          actual,
-        });
-      }
+      assertDigest(digest, hash);
       await file.sync();
       await file.close();
       await rename(temporary, path);
@@ -74,7 +113,16 @@ export class Blobs {
   /** @throws `blob_not_found` */
   async stream(digest: Digest): Promise<{ stream: ReadStream; sizeBytes: number }> {
     const sizeBytes = await this.#sizeOrFail(digest);
-    return { stream: createReadStream(this.#path(digest), { highWaterMark: 256 * 1024 }), sizeBytes };
+    return { stream: this.#reading(digest), sizeBytes };
+  }
+
+  /** A part of it. The range is within its size. */
+  streamRange(digest: Digest, { first, last }: ByteRange): { stream: ReadStream; sizeBytes: number } {
+    return { stream: this.#reading(digest, { start: first, end: last }), sizeBytes: last - first + 1 };
+  }
+
+  #reading(digest: Digest, part: { start?: number; end?: number } = {}): ReadStream {
+    return createReadStream(this.#path(digest), { highWaterMark: READ_BYTES, ...part });
   }
 
   async #sizeOrFail(digest: Digest): Promise<number> {
@@ -87,6 +135,13 @@ export class Blobs {
     // The schema allows nothing but hexadecimal digits: no digest can leave the folder.
     return join(this.#folder, digestSchema.parse(digest).slice("sha256:".length));
   }
+}
+
+/** @throws `digest_mismatch` */
+export function assertDigest(announced: Digest, hash: Hash): void {
+  const actual = `sha256:${hash.digest("hex")}`;
+  if (actual === announced) return;
+  throw fail("digest_mismatch", `Announced was ${announced}, received was ${actual}.`, { announced, actual });
 }
 
 export function digestOf(bytes: Uint8Array): Digest {

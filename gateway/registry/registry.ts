@@ -4,7 +4,7 @@ import type { Clock, Timer } from "@legacygpu/shared/clock";
 import type { WireError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
 import type { WorkerState } from "@legacygpu/shared/task";
-import { type Hello, Worker, type WorkerLink } from "./worker.ts";
+import { type Hello, type NeedsOf, Worker, type WorkerLink } from "./worker.ts";
 
 export interface RegistryOptions {
   readonly clock: Clock;
@@ -13,6 +13,8 @@ export interface RegistryOptions {
   readonly reconnectGraceMs: number;
   /** The same when every link of its site broke: then it is the site's line, and its workers go on computing. */
   readonly leaseMs: number;
+  /** Default: no model needs anything. */
+  readonly needsOf?: NeedsOf | undefined;
   /** Called when a worker is given up, with the tokens that it held. */
   readonly onGone: (worker: Worker, tokens: readonly number[]) => void;
 }
@@ -58,7 +60,7 @@ export class Registry {
     if (known?.link !== undefined) return { kind: "taken" };
     // The process that held this id has ended: nothing of it will come back.
     if (known !== undefined) this.giveUp(known, "the agent was started anew");
-    const worker = new Worker(hello, link, this.#options.clock.now());
+    const worker = new Worker(hello, link, this.#options.clock.now(), this.#options.needsOf);
     this.#workers.set(worker.id, worker);
     this.#options.log.info({ workerId: worker.id, site: hello.site, slots: hello.slots }, "worker connected");
     return { kind: "new", worker };

@@ -38,7 +38,7 @@ export class AttemptTable {
     this.#lastToken += 1;
     const record = newAttempt(this.#lastToken, worker, this.#clock.now());
     task.attempts.push(record);
-    return this.#hold(entry, worker, record);
+    return this.#hold(entry, task, worker, record);
   }
 
   /** The entry whose live attempt has this token and this worker. */
@@ -61,7 +61,7 @@ export class AttemptTable {
     const known = task.attempts.find((attempt) => attempt.token === token);
     const record = known ?? newAttempt(token, worker, this.#clock.now());
     if (known === undefined) task.attempts.push(record);
-    return this.#hold(entry, worker, record);
+    return this.#hold(entry, task, worker, record);
   }
 
   /** The token is dead from now on, or waits to be claimed. */
@@ -70,7 +70,7 @@ export class AttemptTable {
     if (attempt === undefined) return undefined;
     entry.attempt = undefined;
     this.#live.delete(attempt.record.token);
-    attempt.worker.tokens.delete(attempt.record.token);
+    attempt.worker.release(attempt.record.token, attempt.share);
     return attempt;
   }
 
@@ -78,12 +78,12 @@ export class AttemptTable {
     this.#live.clear();
   }
 
-  #hold(entry: Entry, worker: Worker, record: AttemptRecord): Attempt {
-    const attempt: Attempt = { record, worker, sentAtMs: this.#clock.monotonic() };
+  #hold(entry: Entry, task: TaskRecord, worker: Worker, record: AttemptRecord): Attempt {
+    const share = worker.hold(record.token, task.model);
+    const attempt: Attempt = { record, worker, share, sentAtMs: this.#clock.monotonic() };
     entry.attempt = attempt;
     entry.lastToken = record.token;
     this.#live.set(record.token, entry);
-    worker.tokens.add(record.token);
     return attempt;
   }
 }

@@ -22,6 +22,8 @@ import type { AttemptRecord, TaskRecord } from "../tasks/record.ts";
 export interface Attempt {
   readonly record: AttemptRecord;
   readonly worker: Worker;
+  /** Of the worker's load. */
+  readonly share: number;
   /** Monotonic. */
   readonly sentAtMs: number;
 }

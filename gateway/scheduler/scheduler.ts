@@ -6,7 +6,13 @@
  */
 
 import type { Clock, Random } from "@legacygpu/shared/clock";
-import { asLegacyGpuError, fail, toWireError, type WireError } from "@legacygpu/shared/errors";
+import {
+  asLegacyGpuError,
+  fail,
+  type LegacyGpuError,
+  toWireError,
+  type WireError,
+} from "@legacygpu/shared/errors";
 import type { TaskId } from "@legacygpu/shared/ids";
 import type { Logger } from "@legacygpu/shared/log";
 import type { AttemptTimings, TaskOutput } from "@legacygpu/shared/protocol/messages";
@@ -144,6 +150,16 @@ export class Scheduler {
     return true;
   }
 
+  /** The task can never be completed any more: it fails now, wherever it is. @returns false when it has already ended. */
+  abandon(id: TaskId, error: LegacyGpuError): boolean {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return false;
+    this.#withdraw(entry, "cancelled", error.message);
+    this.#settle(entry, "FAILED", { error: toWireError(error) });
+    this.dispatch();
+    return true;
+  }
+
   /** Sends waiting tasks to workers with credit until one of the two runs out. */
   dispatch(): void {
     this.#waiting.offer();
@@ -184,6 +200,7 @@ export class Scheduler {
     };
     worker.completed += 1;
     worker.served(busyMs - timings.loadMs);
+    worker.ranAsOne(entry.task.model, timings.batchSize ?? 1);
     registry.noteSuccess(worker);
     this.#waiting.succeeded();
     entry.task.outputBytes = output.tensors.reduce((sum, { data }) => sum + data.length, 0);

@@ -52,6 +52,15 @@ export class TaskView {
     }
   }
 
+  /** Ids of the tasks of a model, or of one of its versions, that have not ended. */
+  *unfinishedOf(model: string, version?: string): Iterable<TaskId> {
+    const { entries, groups } = this.#parts;
+    for (const { id, group } of entries.values()) {
+      const wanted = groups.requirements(group).model;
+      if (wanted.name === model && (version === undefined || wanted.version === version)) yield id;
+    }
+  }
+
   /** How many tasks of a model are queued, and which of them has waited longest. */
   queueOf(model: string): { readonly count: number; readonly oldest: TaskId | undefined } {
     const { groups, waiting } = this.#parts;

@@ -74,9 +74,12 @@ const modelSchema = placed({
   manifest: storedDigestSchema,
 });
 
-const timingsSchema = placed({ queueMs: number, networkMs: number, ...attemptTimingsSchema.shape }).transform(
-  ({ queueMs, networkMs, ...onWorker }): TaskTimings => ({ onWorker, queueMs, networkMs }),
-);
+const { batchSize, ...legs } = attemptTimingsSchema.shape;
+const timings = { queueMs: number, networkMs: number, ...legs };
+/** The size of the batch has a place only where there was one. */
+const timingsSchema = z
+  .union([placed(timings), placed({ ...timings, batchSize })])
+  .transform(({ queueMs, networkMs, ...onWorker }): TaskTimings => ({ onWorker, queueMs, networkMs }));
 
 const placementSchema = z.object({
   sites: texts.exactOptional(),

@@ -183,7 +183,12 @@ function writeTimings(timings: TaskTimings | undefined): void {
     return;
   }
   const { onWorker, queueMs, networkMs } = timings;
-  writer.array(8).number(queueMs).number(networkMs).number(onWorker.queuedMs).number(onWorker.fetchMs);
-  writer.number(onWorker.loadMs).number(onWorker.preprocessMs);
-  writer.number(onWorker.executeMs).number(onWorker.postprocessMs);
+  const { batchSize } = onWorker;
+  writer
+    .array(batchSize === undefined ? 8 : 9)
+    .number(queueMs)
+    .number(networkMs);
+  writer.number(onWorker.queuedMs).number(onWorker.fetchMs).number(onWorker.loadMs);
+  writer.number(onWorker.preprocessMs).number(onWorker.executeMs).number(onWorker.postprocessMs);
+  if (batchSize !== undefined) writer.number(batchSize);
 }

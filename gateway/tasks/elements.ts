@@ -34,6 +34,7 @@ function integer(
   write: (view: DataView, index: number, value: number) => void,
 ): Writer {
   return (view, index, element, wrong) => {
+    if (typeof element === "bigint") wrong(element, index, `between ${min} and ${max}`);
     if (!Number.isInteger(element)) wrong(element, index, "an integer");
     const value = element as number;
     if (value < min || value > max) wrong(element, index, `between ${min} and ${max}`);
@@ -43,12 +44,26 @@ function integer(
 
 function float(write: (view: DataView, index: number, value: number) => void): Writer {
   return (view, index, element, wrong) => {
-    if (typeof element !== "number") wrong(element, index, "a number");
-    write(view, index, element as number);
+    // A float may be written as a whole number with many digits.
+    if (typeof element !== "number" && typeof element !== "bigint") wrong(element, index, "a number");
+    write(view, index, Number(element));
   };
 }
 
-const SAFE = Number.MAX_SAFE_INTEGER;
+/** A number beyond 2^53 has already lost digits: only a bigint says what was written. */
+function wide(
+  min: bigint,
+  max: bigint,
+  write: (view: DataView, index: number, value: bigint) => void,
+): Writer {
+  return (view, index, element, wrong) => {
+    const isExact = typeof element === "bigint" || Number.isSafeInteger(element);
+    if (!isExact) wrong(element, index, "an integer");
+    const value = BigInt(element as bigint | number);
+    if (value < min || value > max) wrong(element, index, `between ${min} and ${max}`);
+    write(view, index, value);
+  };
+}
 
 const WRITERS: Readonly<Record<Exclude<Datatype, "BYTES">, Writer>> = {
   BOOL: (view, index, element, wrong) => {
@@ -58,26 +73,24 @@ const WRITERS: Readonly<Record<Exclude<Datatype, "BYTES">, Writer>> = {
   UINT8: integer(0, 0xff, (view, i, value) => view.setUint8(i, value)),
   UINT16: integer(0, 0xffff, (view, i, value) => view.setUint16(i * 2, value, true)),
   UINT32: integer(0, 0xffffffff, (view, i, value) => view.setUint32(i * 4, value, true)),
-  // JSON numbers are exact up to 2^53 only: beyond it a value would be changed silently, so it is refused.
-  UINT64: integer(0, SAFE, (view, i, value) => view.setBigUint64(i * 8, BigInt(value), true)),
+  UINT64: wide(0n, 2n ** 64n - 1n, (view, i, value) => view.setBigUint64(i * 8, value, true)),
   INT8: integer(-0x80, 0x7f, (view, i, value) => view.setInt8(i, value)),
   INT16: integer(-0x8000, 0x7fff, (view, i, value) => view.setInt16(i * 2, value, true)),
   INT32: integer(-0x80000000, 0x7fffffff, (view, i, value) => view.setInt32(i * 4, value, true)),
-  INT64: integer(-SAFE, SAFE, (view, i, value) => view.setBigInt64(i * 8, BigInt(value), true)),
+  INT64: wide(-(2n ** 63n), 2n ** 63n - 1n, (view, i, value) => view.setBigInt64(i * 8, value, true)),
   FP16: (_view, index, element, wrong) => wrong(element, index, "possible in JSON"),
   FP32: float((view, i, value) => view.setFloat32(i * 4, value, true)),
   FP64: float((view, i, value) => view.setFloat64(i * 8, value, true)),
 };
 
-export function decodeElements(
-  datatype: Datatype,
-  data: Uint8Array,
-  count: number,
-): (number | boolean | string)[] {
+/** An integer beyond 2^53 is a bigint. */
+export type Element = number | bigint | boolean | string;
+
+export function decodeElements(datatype: Datatype, data: Uint8Array, count: number): Element[] {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   if (datatype === "BYTES") return decodeText(view, data, count);
   const read = READERS[datatype];
-  const out = new Array<number | boolean>(count);
+  const out = new Array<Element>(count);
   for (let i = 0; i < count; i += 1) out[i] = read(view, i);
   return out;
 }
@@ -92,22 +105,25 @@ function decodeText(view: DataView, data: Uint8Array, count: number): string[] {
   return out;
 }
 
-const READERS: Readonly<
-  Record<Exclude<Datatype, "BYTES">, (view: DataView, index: number) => number | boolean>
-> = {
+const READERS: Readonly<Record<Exclude<Datatype, "BYTES">, (view: DataView, index: number) => Element>> = {
   BOOL: (view, i) => view.getUint8(i) !== 0,
   UINT8: (view, i) => view.getUint8(i),
   UINT16: (view, i) => view.getUint16(i * 2, true),
   UINT32: (view, i) => view.getUint32(i * 4, true),
-  UINT64: (view, i) => Number(view.getBigUint64(i * 8, true)),
+  UINT64: (view, i) => narrow(view.getBigUint64(i * 8, true)),
   INT8: (view, i) => view.getInt8(i),
   INT16: (view, i) => view.getInt16(i * 2, true),
   INT32: (view, i) => view.getInt32(i * 4, true),
-  INT64: (view, i) => Number(view.getBigInt64(i * 8, true)),
+  INT64: (view, i) => narrow(view.getBigInt64(i * 8, true)),
   FP16: (view, i) => halfToNumber(view.getUint16(i * 2, true)),
   FP32: (view, i) => view.getFloat32(i * 4, true),
   FP64: (view, i) => view.getFloat64(i * 8, true),
 };
+
+function narrow(value: bigint): number | bigint {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
+}
 
 /** IEEE 754 binary16. */
 function halfToNumber(bits: number): number {

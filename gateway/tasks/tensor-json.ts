@@ -1,13 +1,16 @@
-/** Tensors in JSON ↔ tensors on the wire, checked against what the model declares. */
+/** Tensors as callers give them ↔ tensors on the wire, checked against what the model declares. */
 
-import type { InferRequest, InferResponse, JsonTensor } from "@legacygpu/shared/api/tasks";
+import type { InferRequest, InferResponse } from "@legacygpu/shared/api/tasks";
 import { fail } from "@legacygpu/shared/errors";
 import { elementCount, type Tensor, type TensorSpec } from "@legacygpu/shared/tensor";
 import { fitsShape } from "../models/inspection.ts";
 import { decodeElements, encodeElements } from "./elements.ts";
+import { stringifyExactly } from "./exact-json.ts";
+import { checkBytes } from "./tensor-bytes.ts";
 
 /** As the protocol has it; deeper arrays are taken for elements, which they cannot be. */
 const MAX_NESTING = 100;
+const MAX_SHOWN = 100;
 
 /** Who is told: the model's name in messages, and where in the request the tensors are. */
 export interface Place {
@@ -16,9 +19,18 @@ export interface Place {
   readonly path: string;
 }
 
+/** A tensor that somebody sends: its elements as JSON, or as the bytes that they are on the wire. */
+export interface GivenTensor {
+  readonly name: string;
+  readonly datatype: string;
+  readonly shape: number[];
+  readonly data?: readonly unknown[] | null | undefined;
+  readonly bytes?: Uint8Array | undefined;
+}
+
 /** @throws `input_invalid` with the path of the field. */
 export function parseTensors(
-  given: readonly JsonTensor[],
+  given: readonly GivenTensor[],
   specs: readonly TensorSpec[],
   place: Place,
 ): Tensor[] {
@@ -35,10 +47,11 @@ export function parseTensors(
     );
   });
   if (missing.length > 0) {
+    const got = [...names].map((name) => `'${name}'`).join(", ");
     throw invalid(
       place,
       "",
-      `expected ${specs.length} inputs but got ${given.length} inputs for model '${place.model}'; missing required input(s) ${missing.join(", ")}`,
+      `expected ${specs.length} inputs but got ${given.length} inputs for model '${place.model}'. Got input(s) [${got}], but missing required input(s) [${missing.join(", ")}]`,
     );
   }
   return given.map((tensor, i) =>
@@ -67,22 +80,38 @@ export function tensorToJson({ name, datatype, shape, data }: Tensor): InferResp
   return { name, datatype, shape: [...shape], data: decodeElements(datatype, data, elementCount(shape)) };
 }
 
-function parseTensor(given: JsonTensor, spec: TensorSpec, index: number, place: Place): Tensor {
-  const { name, datatype, shape, data } = given;
+function parseTensor(given: GivenTensor, spec: TensorSpec, index: number, place: Place): Tensor {
+  const { name, shape, bytes } = given;
+  const { datatype } = spec;
   const at = `[${index}]`;
-  if (datatype !== spec.datatype) {
-    const text = `inference input '${name}' data-type is '${datatype}', but model '${place.model}' expects '${spec.datatype}'`;
+  if (given.datatype !== datatype) {
+    const text = `inference input '${name}' data-type is '${given.datatype}', but model '${place.model}' expects '${datatype}'`;
     throw invalid(place, `${at}.datatype`, text);
   }
   if (!fitsShape(spec.shape, shape)) {
     const text = `unexpected shape for input '${name}' for model '${place.model}'. Expected [${spec.shape}], got [${shape}]`;
     throw invalid(place, `${at}.shape`, text);
   }
-  if (datatype === "FP16") {
-    throw invalid(place, `${at}.datatype`, `receiving FP16 data via JSON is not supported (input '${name}')`);
+  if (bytes !== undefined) {
+    const problem = checkBytes({ name, datatype, shape, data: bytes }, place.model);
+    if (problem !== undefined) throw invalid(place, at, problem);
+    return { name, datatype, shape, data: bytes };
   }
+  if (datatype === "FP16") {
+    const text = `receiving FP16 data via JSON is not supported. Please use the binary data format for input '${name}'`;
+    throw invalid(place, `${at}.datatype`, text);
+  }
+  const elements = flatten(given.data ?? [], elementCount(shape));
+  return { name, datatype, shape, data: encodeJson(elements, { name, datatype, shape }, at, place) };
+}
+
+function encodeJson(
+  elements: readonly unknown[],
+  { name, datatype, shape }: Pick<Tensor, "name" | "datatype" | "shape">,
+  at: string,
+  place: Place,
+): Uint8Array {
   const count = elementCount(shape);
-  const elements = flatten(data, count);
   if (elements.length !== count) {
     const got = elements.length > count ? `more than ${count}` : `${elements.length}`;
     throw invalid(
@@ -95,10 +124,16 @@ function parseTensor(given: JsonTensor, spec: TensorSpec, index: number, place: 
     throw invalid(
       place,
       `${at}.data[${i}]`,
-      `element ${i} of input '${name}' is ${JSON.stringify(element)}, not ${what}`,
+      `element ${i} of input '${name}' is ${shown(element)}, not ${what}`,
     );
   };
-  return { name, datatype, shape, data: encodeElements(datatype, elements, wrong) };
+  return encodeElements(datatype, elements, wrong);
+}
+
+/** Of an element that is wrong: it may be anything, and as long as a request. */
+function shown(element: unknown): string {
+  const text = typeof element === "bigint" ? String(element) : stringifyExactly(element);
+  return text.length <= MAX_SHOWN ? text : `${text.slice(0, MAX_SHOWN)}…`;
 }
 
 function invalid(place: Place, suffix: string, message: string): Error {

@@ -69,6 +69,13 @@ export const workerJsonSchema = z.object({
       state: z.string(),
       received_bytes: z.number().optional(),
       total_bytes: z.number().optional(),
+      /** While it is downloading. */
+      bytes_per_second: z.number().optional(),
+      /** Seconds until it is there, at that rate. */
+      eta_seconds: z.number().optional(),
+      /** What computes it there, once it is ready. */
+      provider: z.string().optional(),
+      /** Why it failed; of a ready one, why better providers were passed over. */
       reason: z.string().optional(),
     }),
   ),

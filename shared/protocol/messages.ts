@@ -71,8 +71,11 @@ export const attemptTimingsSchema = z.object({
   /** Fetching and loading the model; 0 when it was ready. */
   loadMs: milliseconds,
   preprocessMs: milliseconds,
+  /** Of tasks that ran as one: the time of that run. */
   executeMs: milliseconds,
   postprocessMs: milliseconds,
+  /** Tasks that ran as one; absent: it ran alone. */
+  batchSize: z.int().min(1).max(1024).optional(),
 });
 export type AttemptTimings = z.infer<typeof attemptTimingsSchema>;
 
@@ -130,8 +133,14 @@ export const modelStateSchema = z.object({
   state: z.enum(MODEL_STATES),
   receivedBytes: bytes.optional(),
   totalBytes: bytes.optional(),
+  /** While it is downloading: how fast. */
+  bytesPerSecond: bytes.optional(),
+  /** What computes it, once it is ready. */
   provider: shortText.optional(),
+  /** Why it failed; of a ready one, why better providers were passed over. */
   reason: reasonText.optional(),
+  /** Of a failed one: for how long it is not tried again. Absent: soon. */
+  retryAfterMs: milliseconds.optional(),
 });
 /** Sent every heartbeat interval; it is the agent's heartbeat. */
 export const telemetrySchema = z.object({
@@ -141,6 +150,31 @@ export const telemetrySchema = z.object({
   rssBytes: bytes,
   /** Of all cores, 0 to 100. */
   cpuPercent: z.number().nonnegative(),
+});
+/**
+ * Where the agent serves blobs to others of its site, to those who bring a token made with `tokenKey` (blob-token.ts). Sent once per
+ * connection, and only to a gateway whose `welcome` says that it shares blobs.
+ */
+export const blobServerSchema = z.object({
+  type: z.literal("blob_server"),
+  port: z.int().min(1).max(65_535),
+  /** Under which its neighbours may reach it. */
+  addresses: z.array(z.union([z.ipv4(), z.ipv6()])).max(8),
+  /** Its own, in PEM: the only one that its neighbours trust for this connection. */
+  certificate: z.string().max(4096),
+  tokenKey: bytesSchema,
+});
+export const BLOB_STATES = ["wanted", "fetching", "held", "dropped", "failed"] as const;
+/**
+ * How far the agent is with a blob. `wanted` asks for a `blob_sources`; `fetching` comes once a second while bytes come in from the
+ * gateway; `failed`: it has given up.
+ */
+export const blobStateSchema = z.object({
+  type: z.literal("blob_state"),
+  digest: digestSchema,
+  state: z.enum(BLOB_STATES),
+  /** What it has of it, from this try or an earlier one. */
+  receivedBytes: bytes.optional(),
 });
 export const goodbyeSchema = z.object({ type: z.literal("goodbye"), reason: reasonText });
 
@@ -155,6 +189,8 @@ export const welcomeSchema = z.object({
   heartbeatTimeoutMs: milliseconds,
   /** Of the attempts in `hello.held`, the tokens that are still live; the agent drops the others. */
   keep: z.array(count),
+  /** It wants to know of `blob_server` and `blob_state`, and answers with `blob_sources`. */
+  sharesBlobs: z.boolean().optional(),
 });
 export const taskSchema = z.object({
   type: z.literal("task"),
@@ -177,6 +213,24 @@ export const loadModelSchema = z.object({
   preload: z.boolean(),
 });
 export const unloadModelSchema = z.object({ type: z.literal("unload_model"), ...modelNameAndVersion.shape });
+/** A neighbour that has a blob. The token is good for this blob, there, and for a few minutes. */
+export const blobSourceSchema = z.object({
+  address: z.union([z.ipv4(), z.ipv6()]),
+  port: z.int().min(1).max(65_535),
+  certificate: z.string().max(4096),
+  token: shortText,
+});
+export type BlobSource = z.infer<typeof blobSourceSchema>;
+/**
+ * Where to fetch a blob that was `wanted`: from the gateway (`fetch`), from neighbours (`neighbours`: the first that serves it, the gateway
+ * when none does), or from nobody yet, because a neighbour is fetching it (`wait`: another `blob_sources` follows).
+ */
+export const blobSourcesSchema = z.object({
+  type: z.literal("blob_sources"),
+  digest: digestSchema,
+  decision: z.enum(["fetch", "wait", "neighbours"]),
+  sources: z.array(blobSourceSchema).max(8),
+});
 /** Finish what is running, take nothing new, then say goodbye. */
 export const drainSchema = z.object({ type: z.literal("drain"), reason: reasonText });
 /** Sent every heartbeat interval; an agent that hears nothing for the timeout takes the link for dead. */
@@ -194,6 +248,8 @@ export const agentMessageSchema = z.discriminatedUnion("type", [
   failedSchema,
   modelStateSchema,
   telemetrySchema,
+  blobServerSchema,
+  blobStateSchema,
   goodbyeSchema,
   ackSchema,
 ]);
@@ -205,6 +261,7 @@ export const gatewayMessageSchema = z.discriminatedUnion("type", [
   cancelSchema,
   loadModelSchema,
   unloadModelSchema,
+  blobSourcesSchema,
   drainSchema,
   heartbeatSchema,
   ackSchema,

@@ -21,9 +21,11 @@ const silent = createLogger("test", "silent");
 
 describe("the jail of a runner", () => {
   let stateDir: string;
+  let scriptsDir: string;
   let jail: Jail;
   let server: Server;
   let visitors = 0;
+  const inmates: RunnerProcess[] = [];
   const options = (more: Partial<JailOptions> = {}): JailOptions => ({
     stateDir,
     modelsDir: join(stateDir, "models", "blobs"),
@@ -36,6 +38,8 @@ describe("the jail of a runner", () => {
 
   before(async () => {
     stateDir = await mkdtemp(join(tmpdir(), "legacygpu-jail-"));
+    // Not below the state folder, which the runners do not see.
+    scriptsDir = await mkdtemp(join(tmpdir(), "legacygpu-jail-scripts-"));
     jail = await openJail(options());
     server = createServer((socket) => {
       visitors += 1;
@@ -45,12 +49,14 @@ describe("the jail of a runner", () => {
   });
   after(async () => {
     server.close();
+    for (const each of inmates) each.kill();
     await rm(stateDir, { recursive: true, force: true });
+    await rm(scriptsDir, { recursive: true, force: true });
   });
 
   /** A runner in which `code` runs before all else; `say` tells us something. */
   async function runInside(code: string, inside: Jail): Promise<Inmate> {
-    const script = join(stateDir, `inside-${Math.random()}.mjs`);
+    const script = join(scriptsDir, `inside-${Math.random()}.mjs`);
     const say = `const say = (fact) => console.log("SAID" + JSON.stringify(fact));\n`;
     await writeFile(script, say + code, { mode: 0o644 });
     const said: unknown[] = [];
@@ -71,9 +77,14 @@ describe("the jail of a runner", () => {
         exit = how;
       },
     });
+    inmates.push(runner);
     return {
       runner,
-      said: () => until("word from inside", () => said[0]),
+      said: () =>
+        until("word from inside", () => {
+          if (said.length === 0 && exit !== undefined) throw crashError(exit);
+          return said[0];
+        }),
       ended: () => until("its end", () => exit),
     };
   }
@@ -135,6 +146,90 @@ describe("the jail of a runner", () => {
     assert.deepEqual(await said(), ["weights", "EROFS", "EROFS", "0".repeat(16)]);
     runner.kill();
     await ended();
+  });
+
+  /** Tried by every way that leads there: by name, from where the process stands, and through the agent's own process. */
+  const READ_SECRETS = `import fs from "node:fs";
+    const read = (path) => { try { return fs.readFileSync(path, "utf8"); } catch (error) { return error.code; } };
+    const list = (path) => { try { return fs.readdirSync(path).sort(); } catch (error) { return error.code; } };
+    const agent = "/proc/" + process.ppid;
+    say({
+      byName: read(STATE + "/identity.key"),
+      fromBelow: read("../../identity.key"),
+      throughAgent: read(agent + "/root" + STATE + "/identity.key"),
+      environment: read(agent + "/environ").includes("PATH="),
+      names: list(STATE),
+      model: read(STATE + "/models/blobs/kept.onnx"),
+    });`;
+
+  test("it sees of the agent's files the models only, and not the agent's environment", async (context) => {
+    if (!has("secrets")) return context.skip("no mounts of its own on this platform");
+    await writeFile(join(stateDir, "identity.key"), "private", { mode: 0o600 });
+    await mkdir(join(stateDir, "spool"), { recursive: true });
+    await writeFile(join(stateDir, "models", "blobs", "kept.onnx"), "weights", { mode: 0o640 });
+    const code = READ_SECRETS.replaceAll("STATE", JSON.stringify(stateDir));
+    const free = await runInside(code, { ...jail, prefix: [] });
+    const { names, ...seen } = (await free.said()) as { names: string[] };
+    assert.ok(["identity.key", "models", "runners", "spool"].every((each) => names.includes(each)));
+    assert.deepEqual(seen, {
+      byName: "private",
+      fromBelow: "private",
+      throughAgent: "private",
+      environment: true,
+      model: "weights",
+    });
+    const jailed = await runInside(code, jail);
+    assert.deepEqual(await jailed.said(), {
+      byName: "ENOENT",
+      fromBelow: "ENOENT",
+      throughAgent: "EACCES",
+      environment: false,
+      names: ["models", "runners"],
+      model: "weights",
+    });
+    for (const { runner, ended } of [free, jailed]) {
+      runner.kill();
+      await ended();
+    }
+  });
+
+  test("it cannot take the cover off, not even as the root of namespaces of its own", async (context) => {
+    if (!has("secrets")) return context.skip("no mounts of its own on this platform");
+    await writeFile(join(stateDir, "identity.key"), "private", { mode: 0o600 });
+    const code = `import { spawnSync } from "node:child_process";
+      const state = ${JSON.stringify(stateDir)};
+      const uncover = "grep CapEff /proc/self/status; umount " + state + "; umount -l " + state + "; mount --bind / /mnt; cat " +
+        state + "/identity.key /mnt" + state + "/identity.key";
+      const run = (command, args) => spawnSync(command, args, { encoding: "utf8" }).stdout;
+      say([
+        run("sh", ["-c", uncover]),
+        run("unshare", ["--user", "--map-root-user", "--mount", "sh", "-c", uncover]),
+      ]);`;
+    const { runner, said, ended } = await runInside(code, jail);
+    const [asItIs, asRoot] = (await said()) as [string, string | null];
+    assert.match(asItIs, /^CapEff:\s*0{16}\n$/);
+    // Where it may have such namespaces, it has every right in them.
+    assert.match(asRoot ?? "", /^(CapEff:\s*0*[1-9a-f][0-9a-f]*\n)?$/);
+    runner.kill();
+    await ended();
+  });
+
+  test("a state folder that is reached over a symbolic link is covered like any other", async (context) => {
+    if (!has("secrets")) return context.skip("no mounts of its own on this platform");
+    const home = await mkdtemp(join(tmpdir(), "legacygpu-linked-"));
+    await mkdir(join(home, "disk"));
+    await symlink(join(home, "disk"), join(home, "state"));
+    const linked = join(home, "state");
+    const inside = await openJail(options({ stateDir: linked, modelsDir: join(linked, "models", "blobs") }));
+    await writeFile(join(linked, "identity.key"), "private", { mode: 0o600 });
+    await writeFile(join(linked, "models", "blobs", "kept.onnx"), "weights", { mode: 0o640 });
+    const code = READ_SECRETS.replaceAll("STATE", JSON.stringify(linked));
+    const { runner, said, ended } = await runInside(code, inside);
+    const { byName, fromBelow, model } = (await said()) as Record<string, string>;
+    assert.deepEqual([byName, fromBelow, model], ["ENOENT", "ENOENT", "weights"]);
+    runner.kill();
+    await ended();
+    await rm(home, { recursive: true });
   });
 
   test("it is stopped when it takes more memory than it may, and the kernel would take it first", {
@@ -211,7 +306,9 @@ describe("the jail of a runner", () => {
       env: {},
       cwd: "/",
     });
-    assert.deepEqual(JSON.parse(output.toString()), ["EACCES", "weights"]);
+    const [aboutSecret, aboutModel] = JSON.parse(output.toString());
+    assert.match(aboutSecret, /^E(ACCES|NOENT)$/);
+    assert.equal(aboutModel, "weights");
     await rm(directory, { recursive: true });
   });
 
@@ -220,7 +317,7 @@ describe("the jail of a runner", () => {
     const path = join(directory, "m.onnx");
     await writeFile(path, buildIdentity());
     const load = (name: string) =>
-      new OnnxExecutor().load(join(directory, name), { providers: ["cpu"], threads: 1 });
+      new OnnxExecutor().load(join(directory, name), { provider: "cpu", threads: 1 });
     await (await load("m.onnx")).release();
     await symlink(path, join(directory, "symbolic.onnx"));
     await assert.rejects(load("symbolic.onnx"), { code: "model_load_failed" });

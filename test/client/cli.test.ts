@@ -77,6 +77,24 @@ old     home  UNHEALTHY   1/2    12       0      -  webgpu,cpu  RX 580    silent
   assert.match((await run(["cluster", "workers"])).out, /^No worker is connected/);
 });
 
+test("cluster workers says how far each is with a model that is on its way", async () => {
+  const download = { name: "big", version: "2", state: "downloading", total_bytes: 400 * 1024 ** 2 };
+  const progress = { received_bytes: 100 * 1024 ** 2, bytes_per_second: 6 * 1024 ** 2, eta_seconds: 50 };
+  const models = [
+    { name: "digits", version: "1", state: "ready" },
+    { ...download, ...progress },
+  ];
+  const begun = [{ ...download, received_bytes: 0 }];
+  const workers = [sampleWorker({ models }), sampleWorker({ id: "new", models: begun }), sampleWorker()];
+  api.on("GET /cluster/workers", { json: { workers } });
+  const [title, ...lines] = (await run(["cluster", "workers"])).out.trimEnd().split("\n");
+  const at = title?.indexOf("LOADING") ?? -1;
+  assert.deepEqual(
+    lines.map((line) => line.slice(at).trim()),
+    ["big:2 25 % of 400 MiB at 6.0 MiB/s, 50.0 s left", "big:2 0 % of 400 MiB", ""],
+  );
+});
+
 test("cluster strategy", async () => {
   api.on("PUT /cluster/config/balancing", { json: { status: "success", new_strategy: "ADAPTIVE" } });
   assert.equal((await run(["cluster", "strategy", "adaptive"])).out, "strategy  ADAPTIVE\n");
@@ -238,7 +256,7 @@ test("model push and list", async () => {
   await writeFile(manifest, JSON.stringify({ description: "d" }));
   api.on("GET /models", { json: { models: [] } });
   const real = await digestOf(new TextEncoder().encode("onnx"));
-  api.on(`PUT /blobs/${real}`, { json: { digest: real, size_bytes: 4 } });
+  api.on(`PUT /blobs/${real}`, { json: { digest: real, offset: 4, complete: true } });
   api.on("PUT /models/digits/versions/1", { json: sampleModel({ file: real, size_bytes: 4 }) });
   const { code, out, err } = await run(["model", "push", "digits", file, "--manifest", manifest]);
   assert.equal(code, 0, err);
@@ -248,9 +266,9 @@ test("model push and list", async () => {
   });
   assert.equal(
     (await run(["model", "list"])).out,
-    `MODEL   VERSION     SIZE  TAKES                   CREATED                   DESCRIPTION
-digits  1        244 KiB  pictures                2026-01-02T03:04:05.000Z
-net     1        244 KiB  image:FP32[-1,3,48,48]  2026-01-02T03:04:05.000Z
+    `MODEL   VERSION  ALIASES     SIZE  TAKES                   CREATED                   DESCRIPTION
+digits  1                 244 KiB  pictures                2026-01-02T03:04:05.000Z
+net     1                 244 KiB  image:FP32[-1,3,48,48]  2026-01-02T03:04:05.000Z
 `,
   );
 });
@@ -260,7 +278,7 @@ test("model push --version is the model's version, not the program's", async () 
   await writeFile(file, "onnx");
   api.on("PUT /models/digits/versions/7", problem("model_version_exists"));
   const digest = await digestOf(new TextEncoder().encode("onnx"));
-  api.on(`PUT /blobs/${digest}`, { json: { digest, size_bytes: 4 } });
+  api.on(`PUT /blobs/${digest}`, { json: { digest, offset: 4, complete: true } });
   const { code, err } = await run(["model", "push", "digits", file, "--version", "7"]);
   assert.equal(code, 1);
   assert.match(err, /code: model_version_exists\n {2}try: {2}versions never change/);

@@ -196,7 +196,7 @@ test("pushModel sends the file by digest, then the next version", async () => {
   api.on("GET /models", {
     json: { models: [sampleModel({ version: "3" }), sampleModel({ name: "other", version: "9" })] },
   });
-  api.on(`PUT /blobs/${digest}`, { status: 201, json: { digest, size_bytes: 4 } });
+  api.on(`PUT /blobs/${digest}`, { status: 201, json: { digest, offset: 4, complete: true } });
   api.on("PUT /models/digits/versions/4", { status: 201, json: sampleModel({ version: "4", file: digest }) });
   const model = await client.pushModel({ name: "digits", file, manifest: { description: "d" } });
   assert.equal(model.version, "4");
@@ -224,12 +224,12 @@ test("pushModel of what is there sends no file and makes no new version", async 
   assert.ok(!api.requests.some(({ path }) => path.startsWith("/blobs/")));
 });
 
-test("pushModel streams a large file, with its length, and opens it again for a second try", async () => {
+test("pushModel asks where a large file stands, streams the rest with its length, and asks again after a refusal", async () => {
   const chunk = new Uint8Array(1_000_000).fill(7);
-  let opened = 0;
-  const open = (): ReadableStream<Uint8Array> => {
-    opened += 1;
-    let left = 20;
+  const opened: number[] = [];
+  const open = (offsetBytes: number): ReadableStream<Uint8Array> => {
+    opened.push(offsetBytes);
+    let left = (20_000_000 - offsetBytes) / chunk.byteLength;
     return new ReadableStream({
       pull(controller) {
         left -= 1;
@@ -240,12 +240,21 @@ test("pushModel streams a large file, with its length, and opens it again for a 
   };
   const digest = `sha256:${"b".repeat(64)}`;
   const file = { digest, sizeBytes: 20_000_000, open };
-  api.on(`PUT /blobs/${digest}`, problem("gateway_draining"), { json: { digest, size_bytes: 20_000_000 } });
+  api.on(
+    `GET /blobs/${digest}/upload`,
+    { json: { digest, offset: 5_000_000, complete: false } },
+    { json: { digest, offset: 8_000_000, complete: false } },
+  );
+  api.on(`PUT /blobs/${digest}`, problem("gateway_draining"), {
+    json: { digest, offset: 20_000_000, complete: true },
+  });
   api.on("PUT /models/big/versions/1", { json: sampleModel({ name: "big", file: digest }) });
   await client.pushModel({ name: "big", version: "1", file });
-  assert.equal(opened, 2);
-  assert.equal(api.requests[1]?.body.byteLength, 20_000_000);
-  assert.equal(api.requests[1]?.headers["content-length"], "20000000");
+  assert.deepEqual(opened, [5_000_000, 8_000_000]);
+  const [, , , second] = api.requests;
+  assert.equal(second?.query.toString(), "offset=8000000&bytes=20000000");
+  assert.equal(second?.body.byteLength, 12_000_000);
+  assert.equal(second?.headers["content-length"], "12000000");
 });
 
 test("problems become errors with code, details and the id of the request", async () => {

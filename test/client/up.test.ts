@@ -200,7 +200,7 @@ async function quickstartOnce(expected: string, pushed?: Reply): Promise<CliRun>
   await writeFile(join(dir, "sample.png"), Uint8Array.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]));
   api.on("GET /cluster/workers", { json: { workers: [sampleWorker()] } });
   api.on("GET /models", { json: { models: [sampleModel()] } });
-  api.on(`PUT /blobs/${digest}`, { json: { digest, size_bytes: 4 } });
+  api.on(`PUT /blobs/${digest}`, { json: { digest, offset: 4, complete: true } });
   api.on("PUT /models/digits/versions/2", pushed ?? { json: sampleModel({ version: "2", file: digest }) });
   api.on("POST /tasks", { status: 202, json: sampleTask() });
   api.on("GET /tasks/task_1", { json: completedTask() });

@@ -36,15 +36,16 @@ const attempt = fc.record({
   outcome: maybe(fc.constantFrom("completed", "failed", "worker_lost", "cancelled", "timed_out")),
   error: maybe(error),
 });
+const legs = {
+  queuedMs: time,
+  fetchMs: time,
+  loadMs: time,
+  preprocessMs: time,
+  executeMs: time,
+  postprocessMs: time,
+};
 const timings = fc.record({
-  onWorker: fc.record({
-    queuedMs: time,
-    fetchMs: time,
-    loadMs: time,
-    preprocessMs: time,
-    executeMs: time,
-    postprocessMs: time,
-  }),
+  onWorker: fc.oneof(fc.record(legs), fc.record({ ...legs, batchSize: fc.integer({ min: 1, max: 1024 }) })),
   queueMs: time,
   networkMs: time,
 });

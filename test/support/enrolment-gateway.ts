@@ -60,7 +60,7 @@ export class EnrolmentGateway {
   /** Takes the next enrolment, and hangs up instead of answering. */
   losesNextAnswer = false;
   /** Answers the next of these paths with an error. */
-  readonly failures: { path: string; code: ErrorCode }[] = [];
+  readonly failures: { path: string; code: ErrorCode; retryAfter?: string }[] = [];
   readonly #challenges = new Set<string>();
   readonly #server: ReturnType<typeof createTlsServer>;
   readonly #http: Server;
@@ -132,8 +132,12 @@ export class EnrolmentGateway {
     const body = await readBody(request);
     response.setHeader("date", new Date(this.nowMs()).toUTCString());
     try {
-      const failure = this.failures.findIndex(({ path }) => path === url);
-      if (failure !== -1) throw fail(this.failures.splice(failure, 1)[0]?.code ?? "internal");
+      const failure = this.failures.find(({ path }) => path === url);
+      if (failure !== undefined) {
+        this.failures.splice(this.failures.indexOf(failure), 1);
+        if (failure.retryAfter !== undefined) response.setHeader("retry-after", failure.retryAfter);
+        throw fail(failure.code);
+      }
       const answer = this.#answerTo(`${method} ${url}`, body, request.headers.authorization);
       if (answer === undefined) request.socket.destroy();
       else response.end(typeof answer === "string" ? answer : JSON.stringify(answer));

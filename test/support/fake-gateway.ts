@@ -37,10 +37,12 @@ export class FakeGateway {
   /** Paths asked for over HTTPS, with the range. */
   readonly requests: string[] = [];
   /** How often the next requests are answered with an error, or broken off half-way. */
-  failNext: { status: number; count: number } | undefined;
+  failNext: { status: number; count: number; retryAfter?: string } | undefined;
   breakNextDownload = false;
   /** Refuses handshakes with this status. */
   refuseWith: string | undefined;
+  /** `Retry-After` of these refusals. */
+  retryAfter: string | undefined;
   /** Which of the held attempts are still wanted. */
   keep: (hello: Hello) => number[] = (hello) => hello.held.map(({ token }) => token);
   /** While false nothing is acknowledged and no heartbeat is sent: what a half-open link looks like. */
@@ -185,7 +187,9 @@ export class FakeGateway {
     const isKeyRight = request.getHeader("authorization") === `Bearer ${this.key}`;
     const refusal = isKeyRight ? this.refuseWith : "401 Unauthorized";
     if (refusal !== undefined) {
-      response.writeStatus(refusal).end("refused");
+      response.writeStatus(refusal);
+      if (this.retryAfter !== undefined) response.writeHeader("retry-after", this.retryAfter);
+      response.end("refused");
       return;
     }
     const key = request.getHeader("sec-websocket-key");
@@ -236,7 +240,10 @@ export class FakeGateway {
     } else if (range === "") {
       response.end(bytes);
     } else {
-      response.writeStatus("206 Partial Content").end(bytes.slice(Number(/\d+/.exec(range)?.[0])));
+      const first = Number(/\d+/.exec(range)?.[0]);
+      response.writeStatus("206 Partial Content");
+      response.writeHeader("content-range", `bytes ${first}-${bytes.length - 1}/${bytes.length}`);
+      response.end(bytes.slice(first));
     }
   }
 
@@ -259,8 +266,12 @@ export class FakeGateway {
   #takeFailure(response: uws.HttpResponse): boolean {
     if (this.failNext === undefined || this.failNext.count === 0) return false;
     this.failNext.count -= 1;
-    const status = `${this.failNext.status} Failed`;
-    response.cork(() => response.writeStatus(status).end("told to fail"));
+    const { status, retryAfter } = this.failNext;
+    response.cork(() => {
+      response.writeStatus(`${status} Failed`);
+      if (retryAfter !== undefined) response.writeHeader("retry-after", retryAfter);
+      response.end("told to fail");
+    });
     return true;
   }
 

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import type { ClusterHealth, ClusterMetrics, WorkerJson } from "../../index.ts";
 import type { Cli } from "../command.ts";
 import type { Context } from "../context.ts";
-import { durationText, facts, table } from "../table.ts";
+import { durationText, facts, sizeText, table } from "../table.ts";
 import { addStartCommand } from "./gateway.ts";
 
 export function addClusterCommands(program: Command, cli: Cli): void {
@@ -73,10 +73,28 @@ function workersText(list: readonly WorkerJson[]): string {
       { title: "RTT", value: ({ rtt_ms }) => (rtt_ms === null ? "-" : durationText(rtt_ms)), align: "right" },
       { title: "PROVIDERS", value: ({ providers }) => providers.join(",") },
       { title: "HARDWARE", value: hardware },
+      ...(list.some((worker) => loadingText(worker) !== "")
+        ? [{ title: "LOADING", value: loadingText }]
+        : []),
       { title: "CAUSE", value: ({ state, cause }) => (state === "HEALTHY" ? "" : cause) },
     ],
     "No worker is connected. `legacygpu worker start` on a box connects it.",
   );
+}
+
+/** Of the models that are on their way: how much is there, how fast it comes, and how long it will take. */
+function loadingText({ models }: WorkerJson): string {
+  return models.map(progressText).filter(Boolean).join("; ");
+}
+
+function progressText(model: WorkerJson["models"][number]): string {
+  const { name, version, state, received_bytes: received, total_bytes: total } = model;
+  if (state === "loading") return `${name}:${version} into memory`;
+  if (state !== "downloading" || received === undefined || !total) return "";
+  const share = `${name}:${version} ${Math.floor((100 * received) / total)} % of ${sizeText(total)}`;
+  const { bytes_per_second: rate, eta_seconds: left } = model;
+  if (!rate || left === undefined) return share;
+  return `${share} at ${sizeText(rate)}/s, ${durationText(left * 1000)} left`;
 }
 
 function hardware({ hardware: { gpus, cpu } }: WorkerJson): string {

@@ -1,119 +1,113 @@
 /** `legacygpu model …`: the catalogue. */
 
-import { readFile } from "node:fs/promises";
-import { fail } from "@legacygpu/shared/errors";
-import { type Manifest, manifestSchema } from "@legacygpu/shared/manifest";
 import type { Command } from "commander";
-import type { LegacyGpuClient, ModelJson } from "../../index.ts";
-import type { Cli } from "../command.ts";
+import { type Cli, refuse } from "../command.ts";
 import type { Context } from "../context.ts";
-import { openModelFile } from "../model-file.ts";
-import { facts, sizeText, table } from "../table.ts";
+import { detailsText, modelTable } from "../model-text.ts";
+import { addModelPushCommand } from "./model-push.ts";
 import { addModelQueueCommand } from "./model-queue.ts";
 
 export function addModelCommands(program: Command, cli: Cli): void {
   const group = program.command("model").description("the models that can be run");
+  addModelPushCommand(group, cli);
+  cli.command(group.command("list").description("all models and versions"), list);
   cli.command(
     group
-      .command("push")
-      .description("send an ONNX file; the same contents again change nothing")
-      .argument("<name>")
-      .argument("<file>", "ONNX file")
-      .option("--manifest <file>", "JSON with what to do before and after the model")
-      .option("--version <version>", "default: the next number"),
-    push,
+      .command("show")
+      .description("what a model consists of: tensors, weights, operators")
+      .argument("<name[@version]>", "or name@alias; default: the newest version"),
+    show,
   );
-  cli.command(group.command("list").description("all models and versions"), list);
+  addRemoveCommand(group, cli);
+  addAliasCommand(group, cli);
   addModelQueueCommand(group, cli);
 }
 
-interface PushFlags {
-  readonly manifest?: string;
-  readonly version?: string;
+function addRemoveCommand(group: Command, cli: Cli): void {
+  cli.command(
+    group
+      .command("rm")
+      .description("remove a version, or with the name alone the whole model")
+      .argument("<name[@version]>")
+      .option("--force", "also while it is in use: its tasks fail, aliases of it go"),
+    remove,
+  );
 }
 
-async function push(context: Context, flags: PushFlags, name: string, path: string): Promise<undefined> {
-  const manifest = flags.manifest === undefined ? {} : await readManifest(flags.manifest);
-  const progress = context.progress();
-  progress.update(`Sending ${path}`);
-  const model = await context
-    .withGateway(({ client }) =>
-      pushFile(client, { name, path, manifest, version: flags.version }, context.signals.first),
-    )
-    .finally(() => progress.stop());
-  context.print(model, () => modelText(model));
-  return undefined;
-}
-
-export interface PushFile {
-  readonly name: string;
-  readonly path: string;
-  readonly manifest: Manifest;
-  readonly version?: string | undefined;
-}
-
-export async function pushFile(
-  client: LegacyGpuClient,
-  { name, path, manifest, version }: PushFile,
-  signal: AbortSignal,
-): Promise<ModelJson> {
-  const file = await openModelFile(path);
-  return client.pushModel({ name, file, manifest, signal, ...(version === undefined ? {} : { version }) });
-}
-
-/** @throws `input_invalid` naming the file and the place. */
-export async function readManifest(path: string): Promise<Manifest> {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(await readFile(path, "utf8"));
-  } catch (error) {
-    throw fail(
-      "input_invalid",
-      `The manifest ${path} cannot be read: ${(error as Error).message}`,
-      { file: path },
-      error,
-    );
-  }
-  const manifest = manifestSchema.safeParse(parsed);
-  if (manifest.success) return manifest.data;
-  const issue = manifest.error.issues[0];
-  const place = issue?.path.join(".") || "top level";
-  throw fail("input_invalid", `The manifest ${path} is not valid at ${place}: ${issue?.message}`, {
-    file: path,
-    place,
+function addAliasCommand(group: Command, cli: Cli): void {
+  const command = group
+    .command("alias")
+    .description("let a name point to a version")
+    .argument("<name>")
+    .argument("<alias>", "such as stable")
+    .argument("[version]", "or another alias")
+    .option("--remove", "take the alias away");
+  refuse<AliasFlags>(command, ({ remove }, [, , version]) => {
+    if (remove === true && version !== undefined) return "--remove takes no version";
+    return remove !== true && version === undefined ? "name the version, or give --remove" : undefined;
   });
-}
-
-function modelText(model: ModelJson): string {
-  return facts([
-    ["model", model.name],
-    ["version", model.version],
-    ["size", sizeText(model.size_bytes)],
-    ["takes", inputsText(model)],
-    ["file", model.file],
-  ]);
+  cli.command(command, alias);
 }
 
 async function list(context: Context): Promise<undefined> {
   const models = await context.withGateway(({ client }) => client.models(context.signals.first));
-  context.print({ models }, () =>
-    table(
-      models,
-      [
-        { title: "MODEL", value: ({ name }) => name },
-        { title: "VERSION", value: ({ version }) => version },
-        { title: "SIZE", value: ({ size_bytes }) => sizeText(size_bytes), align: "right" },
-        { title: "TAKES", value: inputsText },
-        { title: "CREATED", value: ({ created_at }) => created_at },
-        { title: "DESCRIPTION", value: ({ description }) => description ?? "" },
-      ],
-      "There are no models. `legacygpu model push NAME FILE` adds one.",
-    ),
+  context.print({ models }, () => modelTable(models));
+  return undefined;
+}
+
+async function show(context: Context, _flags: object, given: string): Promise<undefined> {
+  const { name, version } = readReference(given);
+  const model = await context.withGateway(({ client }) =>
+    client.catalogue.describe(name, version, context.signals.first),
+  );
+  context.print(model, () => detailsText(model));
+  return undefined;
+}
+
+async function remove(
+  context: Context,
+  { force }: { readonly force?: boolean },
+  given: string,
+): Promise<undefined> {
+  const { name, version } = readReference(given);
+  const result = await context.withGateway(({ client }) =>
+    client.catalogue.remove(name, { version, isForced: force, signal: context.signals.first }),
+  );
+  const { removed, failed_tasks: failed } = result;
+  const tasks = failed === 0 ? "" : ` ${failed} ${failed === 1 ? "task has" : "tasks have"} failed by it.`;
+  context.print(
+    result,
+    () => `${removed.map((each) => `${each.name}@${each.version}`).join(", ")} removed.${tasks}\n`,
   );
   return undefined;
 }
 
-function inputsText({ accepts_images, inputs }: ModelJson): string {
-  if (accepts_images) return "pictures";
-  return inputs.map(({ name, datatype, shape }) => `${name}:${datatype}[${shape.join(",")}]`).join(" ");
+interface AliasFlags {
+  readonly remove?: boolean;
+}
+
+async function alias(
+  context: Context,
+  _flags: AliasFlags,
+  name: string,
+  given: string,
+  version?: string,
+): Promise<undefined> {
+  const { first: signal } = context.signals;
+  if (version === undefined) {
+    await context.withGateway(({ client }) => client.catalogue.removeAlias(name, given, signal));
+    context.print({ model: name, alias: given, removed: true }, () => `${name}@${given} is gone.\n`);
+    return undefined;
+  }
+  const now = await context.withGateway(({ client }) =>
+    client.catalogue.setAlias(name, given, version, signal),
+  );
+  context.print(now, () => `${now.model}@${now.alias} is version ${now.version}.\n`);
+  return undefined;
+}
+
+/** `name` or `name@version` */
+function readReference(given: string): { readonly name: string; readonly version?: string } {
+  const [name = "", ...rest] = given.split("@");
+  return rest.length === 0 ? { name } : { name, version: rest.join("@") };
 }

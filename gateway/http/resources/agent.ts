@@ -2,6 +2,7 @@
 
 import { fail } from "@legacygpu/shared/errors";
 import { digestSchema } from "@legacygpu/shared/manifest";
+import { blobAnswer } from "@legacygpu/shared/protocol/byte-range";
 import { decodeValue, encodeValue } from "@legacygpu/shared/protocol/codec";
 import { outputSchema } from "@legacygpu/shared/protocol/messages";
 import type { Principal } from "../../auth/principal.ts";
@@ -21,8 +22,14 @@ export interface AgentParts {
 
 export function agentEndpoints({ blobs, scheduler, outputs }: AgentParts): Endpoint[] {
   async function blob(request: Request): Promise<Response> {
-    const body = await blobs.stream(parse(param(request, "digest"), digestSchema));
-    return { status: 200, headers: { "content-type": "application/octet-stream" }, body };
+    const digest = parse(param(request, "digest"), digestSchema);
+    const totalBytes = await blobs.sizeBytes(digest);
+    if (totalBytes === undefined) throw fail("blob_not_found", `There is no blob ${digest}.`);
+    const asked = { range: request.headers.get("range"), ifRange: request.headers.get("if-range") };
+    const { status, headers, range } = blobAnswer(asked, digest, totalBytes);
+    if (status === 416) return { status, headers };
+    const body = range === undefined ? await blobs.stream(digest) : blobs.streamRange(digest, range);
+    return { status, headers, body };
   }
 
   function input(request: Request, principal: Principal): Response {

@@ -10,7 +10,7 @@ import type { Clock } from "@legacygpu/shared/clock";
 import type { Balancer } from "../../balancers/balancer.ts";
 import type { Counters } from "../../metrics.ts";
 import type { Registry } from "../../registry/registry.ts";
-import type { Worker } from "../../registry/worker.ts";
+import type { ModelStateMessage, Worker } from "../../registry/worker.ts";
 import type { Scheduler } from "../../scheduler/scheduler.ts";
 import { type Endpoint, json, parseJson } from "../endpoint.ts";
 
@@ -116,15 +116,35 @@ function modelStates(worker: Worker): WorkerJson["models"] {
   for (const { name, version } of worker.hello.models) {
     states.set(`${name}@${version}`, { name, version, state: "cached" });
   }
-  for (const [key, { name, version, state, receivedBytes, totalBytes, reason }] of worker.models) {
+  for (const [key, message] of worker.models) {
+    const { name, version, state, provider, reason } = message;
     states.set(key, {
       name,
       version,
       state,
-      ...(receivedBytes === undefined ? {} : { received_bytes: receivedBytes }),
-      ...(totalBytes === undefined ? {} : { total_bytes: totalBytes }),
+      ...downloadProgress(message),
+      ...(provider === undefined ? {} : { provider }),
       ...(reason === undefined ? {} : { reason }),
     });
   }
   return [...states.values()];
+}
+
+type DownloadProgress = Pick<
+  WorkerJson["models"][number],
+  "received_bytes" | "total_bytes" | "bytes_per_second" | "eta_seconds"
+>;
+
+function downloadProgress({
+  receivedBytes,
+  totalBytes,
+  bytesPerSecond,
+}: ModelStateMessage): DownloadProgress {
+  const progress: DownloadProgress = {};
+  if (receivedBytes !== undefined) progress.received_bytes = receivedBytes;
+  if (totalBytes !== undefined) progress.total_bytes = totalBytes;
+  if (bytesPerSecond !== undefined) progress.bytes_per_second = Math.round(bytesPerSecond);
+  if (receivedBytes !== undefined && totalBytes !== undefined && bytesPerSecond)
+    progress.eta_seconds = Math.ceil(Math.max(0, totalBytes - receivedBytes) / bytesPerSecond);
+  return progress;
 }

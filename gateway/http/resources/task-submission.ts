@@ -16,6 +16,7 @@ import type { TaskInput } from "@legacygpu/shared/protocol/messages";
 import { z } from "zod";
 import type { Principal } from "../../auth/principal.ts";
 import type { Catalogue, Model } from "../../models/catalogue.ts";
+import { parseExactly } from "../../tasks/exact-json.ts";
 import type { Placement, TaskWebhook } from "../../tasks/record.ts";
 import type { Submission } from "../../tasks/submission.ts";
 import { parseOutputs, parseTensors } from "../../tasks/tensor-json.ts";
@@ -126,7 +127,7 @@ export class SubmissionReader {
 function parseUpload(bytes: Buffer, path: string): z.infer<typeof inferRequestSchema> {
   let value: unknown;
   try {
-    value = JSON.parse(bytes.toString("utf8"));
+    value = parseExactly(bytes.toString("utf8"));
   } catch (error) {
     throw fail("request_malformed", `${path}: Malformed JSON: ${(error as Error).message}`, { path });
   }
