@@ -44,6 +44,17 @@ export interface Config {
     readonly labels: Readonly<Record<string, string>>;
     /** Absent: the agent decides from its hardware. */
     readonly maxConcurrentTasks: number | undefined;
+    /** Model files that are kept. Absent: the agent decides from what is free. */
+    readonly maxModelCacheBytes: number | undefined;
+    /** From the gateway; the site's own network is not counted. Absent: no limit. */
+    readonly maxDownloadBytesPerSecond: number | undefined;
+    /** Whether it gives model files to other boxes of its site, and on which port (absent: any). Default true. */
+    readonly sharesModels: boolean;
+    readonly sharePort: number | undefined;
+    /** Of one process that runs models. Absent: the agent decides from the machine's memory. */
+    readonly maxRunnerMemoryBytes: number | undefined;
+    /** The user that they run as, when the agent is root. Absent: the agent's own. */
+    readonly runnerUser: string | undefined;
   };
   readonly api: {
     /** Absent: the command decides (`up` 127.0.0.1, `api start` 0.0.0.0). */
@@ -171,6 +182,12 @@ function compile(given: GivenConfig): Config {
       site: worker.site ?? "default",
       labels: worker.labels ?? {},
       maxConcurrentTasks: worker.max_concurrent_tasks,
+      maxModelCacheBytes: worker.max_model_cache,
+      maxDownloadBytesPerSecond: worker.max_download_rate,
+      sharesModels: worker.share_models ?? true,
+      sharePort: worker.share_port,
+      maxRunnerMemoryBytes: worker.max_runner_memory,
+      runnerUser: worker.runner_user,
     },
     api: {
       host: api.host,

@@ -42,6 +42,7 @@ export const ERROR_CATALOGUE = {
   route_not_found: entry(404, false, "There is nothing at this address."),
   task_not_found: entry(404, false, "There is no such task."),
   model_not_found: entry(404, false, "There is no such model."),
+  deployment_not_found: entry(404, false, "The model is not deployed."),
   blob_not_found: entry(404, false, "There is no such blob."),
   key_not_found: entry(404, false, "There is no such key."),
   join_token_not_found: entry(404, false, "There is no such join token."),
@@ -77,6 +78,7 @@ export const ERROR_CATALOGUE = {
   quota_exceeded: entry(429, true, "The quota of this tenant is used up for today."),
   headers_too_large: entry(431, false, "The head of the request is over the limit."),
   // What the system cannot do now
+  model_loading: entry(503, true, "The model is being loaded, and will not be ready in time."),
   queue_full: entry(503, true, "The queue is full."),
   gateway_draining: entry(503, true, "The gateway is shutting down."),
   store_full: entry(503, true, "There is no room left to store tasks."),

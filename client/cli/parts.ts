@@ -8,6 +8,7 @@ import type { Logger } from "@legacygpu/shared/log";
 import type { StrategyName } from "@legacygpu/shared/task";
 import type { CertificateTools } from "./certificate-tools.ts";
 import type { TransportSettings, TrustSettings } from "./gateway-settings.ts";
+import type { WorkerSettings } from "./worker-settings.ts";
 
 export interface GatewayOptions {
   readonly home: Home;
@@ -61,7 +62,7 @@ export interface RunningGateway {
   close(): Promise<void>;
 }
 
-export interface AgentOptions {
+export interface AgentOptions extends WorkerSettings {
   /** The gateway to join. With neither this nor a key: the one that the machine joined before. */
   readonly join?: JoinToken;
   readonly key?: string;
@@ -70,10 +71,6 @@ export interface AgentOptions {
   /** With a key: the gateway's CA. */
   readonly caPem?: string;
   readonly stateDir: string;
-  readonly workerId?: string;
-  readonly site: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly slots?: number;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Logger;
   readonly clock: Clock;

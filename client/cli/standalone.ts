@@ -9,6 +9,7 @@ import { Lifecycle } from "@legacygpu/shared/lifecycle";
 import type { NewKey, RunningAgent, RunningGateway } from "./parts.ts";
 import { type Profile, readProfile, writeProfile } from "./profile.ts";
 import { gatewayOptions, type ServerSettings } from "./server-flags.ts";
+import { workerSettingsOf } from "./worker-settings.ts";
 
 export interface Standalone {
   readonly gateway: RunningGateway;
@@ -66,17 +67,13 @@ async function startLocalAgent(
   gateway: RunningGateway,
   { io, home, config, log }: ServerSettings,
 ): Promise<RunningAgent> {
-  const { site, labels, workerId, maxConcurrentTasks } = config.worker;
   const caPem = gateway.caFile === undefined ? undefined : await readFile(gateway.caFile, "utf8");
   return io.parts.startAgent({
     url: gateway.url,
     key: await ensureWorkerKey(gateway, home),
     ...(caPem === undefined ? {} : { caPem }),
     stateDir: home.worker,
-    ...(workerId === undefined ? {} : { workerId }),
-    site,
-    labels,
-    ...(maxConcurrentTasks === undefined ? {} : { slots: maxConcurrentTasks }),
+    ...workerSettingsOf(config),
     env: io.env,
     log,
     clock: io.clock,

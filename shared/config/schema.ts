@@ -216,6 +216,12 @@ export const givenConfigSchema = z
         site: identifier,
         labels,
         max_concurrent_tasks: count(1, 1024),
+        max_model_cache: storeSize,
+        max_download_rate: storeSize,
+        share_models: flag,
+        share_port: count(1, 65_535),
+        max_runner_memory: storeSize,
+        runner_user: identifier,
       })
       .partial(),
     api: z

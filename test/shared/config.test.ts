@@ -60,6 +60,12 @@ test("the defaults", async () => {
       site: "default",
       labels: {},
       maxConcurrentTasks: undefined,
+      maxModelCacheBytes: undefined,
+      maxDownloadBytesPerSecond: undefined,
+      sharesModels: true,
+      sharePort: undefined,
+      maxRunnerMemoryBytes: undefined,
+      runnerUser: undefined,
     },
     api: {
       host: undefined,
@@ -112,6 +118,12 @@ worker:
   site: berlin
   labels: {tier: lab, floor: 2}
   max_concurrent_tasks: 4
+  max_model_cache: 20GiB
+  max_download_rate: 1MiB
+  share_models: false
+  share_port: 9100
+  max_runner_memory: 4GiB
+  runner_user: nobody
 api:
   max_body_bytes: 1MiB
   public_url: https://gpu.example
@@ -162,6 +174,12 @@ log:
     site: "berlin",
     labels: { tier: "lab", floor: "2" },
     maxConcurrentTasks: 4,
+    maxModelCacheBytes: 20 * 1024 ** 3,
+    maxDownloadBytesPerSecond: 1024 ** 2,
+    sharesModels: false,
+    sharePort: 9100,
+    maxRunnerMemoryBytes: 4 * 1024 ** 3,
+    runnerUser: "nobody",
   });
   assert.deepEqual(api, {
     host: "0.0.0.0",

@@ -14,6 +14,7 @@ import { addWorkerFlags, loadServerConfig, type ServerFlags, serverLogger } from
 import { hasJoined, readCredential, writeCredential } from "../standalone.ts";
 import { unlessAborted } from "../stop-signals.ts";
 import { facts } from "../table.ts";
+import { workerSettingsOf } from "../worker-settings.ts";
 import { addWorkerAdminCommands } from "./worker-admin.ts";
 
 type WorkerFlags = ServerFlags & GlobalFlags & { readonly join?: string };
@@ -56,17 +57,14 @@ async function startAgent({ io, signals }: Context, flags: WorkerFlags): Promise
   const home = openHome(io.env);
   const join = await readJoinToken(flags, io);
   const config = await loadServerConfig(flags, home, io.env);
-  const { coordinatorAddress, workerId, site, labels, maxConcurrentTasks } = config.worker;
+  const { coordinatorAddress } = config.worker;
   const isMember = join !== undefined || (flags.key === undefined && (await hasJoined(home)));
   const way = isMember ? {} : await keyAndGateway(flags, coordinatorAddress, home, io.env);
   const starting = io.parts.startAgent({
     ...way,
     ...(join === undefined ? {} : { join, signal: signals.first }),
     stateDir: home.worker,
-    ...(workerId === undefined ? {} : { workerId }),
-    site,
-    labels,
-    ...(maxConcurrentTasks === undefined ? {} : { slots: maxConcurrentTasks }),
+    ...workerSettingsOf(config),
     env: io.env,
     log: serverLogger(io, config, "info"),
     clock: io.clock,
