@@ -11,6 +11,7 @@ const REMEDIES: Partial<Record<ErrorCode, string>> = {
   gateway_unreachable:
     "start a gateway with `legacygpu up`, or name the right one with --url or LEGACYGPU_URL",
   model_not_found: "`legacygpu model list` shows what there is; `legacygpu model push NAME FILE` adds one",
+  model_in_use: "wait until its tasks have ended or move the alias; --force removes it all the same",
   task_not_found: "`legacygpu task list` shows your tasks; a key sees only its own",
   batch_not_found: "the id is what `legacygpu task submit --batch` printed; a key sees only its own",
   task_not_finished:

@@ -249,6 +249,8 @@ test("an endless stream that is answered while the server closes ends at once", 
 
 test("JSON Lines: the source is given back while it is waited for, and when JSON cannot say a value", async (t) => {
   const sources: { state: "open" | "back"; asked: number }[] = [];
+  const endless: { itself?: unknown } = {};
+  endless.itself = endless;
   const handle = (request: Request): Response => {
     const source = { state: "open" as "open" | "back", asked: 0 };
     sources.push(source);
@@ -258,7 +260,7 @@ test("JSON Lines: the source is given back while it is waited for, and when JSON
           source.asked += 1;
           if (source.asked === 1) return { done: false, value: "begun" };
           if (request.query.has("wait")) await new Promise(() => {});
-          return { done: false, value: 1n };
+          return { done: false, value: endless };
         },
         async return() {
           source.state = "back";
