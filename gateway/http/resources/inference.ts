@@ -66,8 +66,7 @@ export function inferenceEndpoints(parts: InferenceParts): Endpoint[] {
     const inference = tasks.infer(principal, {
       model,
       input: { kind: "tensors", tensors },
-      outputs:
-        order.wanted.length === model.outputs.length ? undefined : order.wanted.map(({ name }) => name),
+      outputs: namesToAskFor(order.wanted, model),
       priority,
       deadlineMs: timeoutMs,
     });
@@ -125,6 +124,12 @@ export function inferenceEndpoints(parts: InferenceParts): Endpoint[] {
     ...forModel("/stats", { method: "GET", scope: "read", handle: stats }),
     ...forModel("/infer", { method: "POST", scope: "submit", body: inferBody, handle: infer }),
   ]);
+}
+
+/** Undefined stands for all, except with a model that ranks classes: that one sends the scores only to who names them. */
+function namesToAskFor(wanted: readonly WantedOutput[], { outputs, manifest }: Model): string[] | undefined {
+  const isAll = wanted.length === outputs.length && manifest.postprocess === undefined;
+  return isAll ? undefined : wanted.map(({ name }) => name);
 }
 
 function readOrder(body: Buffer, headers: Request["headers"], model: Model): InferenceOrder {

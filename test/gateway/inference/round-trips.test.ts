@@ -241,3 +241,20 @@ function inPieces(body: Buffer, headers: Readonly<Record<string, string>>, cuts:
     socket.on("error", reject);
   });
 }
+
+test("a model that ranks classes gives its scores as well, named or not", async () => {
+  await rig.gateway.pushDigits();
+  const input = {
+    name: "image",
+    datatype: "FP32",
+    shape: [1, 3, 48, 48],
+    data: new Array(3 * 48 * 48).fill(0),
+  };
+  for (const outputs of [undefined, [{ name: "logits" }]]) {
+    const json = { inputs: [input], ...(outputs && { outputs }) };
+    const { status, body } = await rig.gateway.call("POST", "/v2/models/digits/infer", { json });
+    assert.equal(status, 200, JSON.stringify(body));
+    assert.deepEqual([body.outputs[0].name, body.outputs[0].data.length], ["logits", 10]);
+    assert.ok(body.predictions.length > 0);
+  }
+});
