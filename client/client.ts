@@ -47,6 +47,7 @@ import type { Clock, Random } from "@legacygpu/shared/clock";
 import type { StrategyName } from "@legacygpu/shared/task";
 import { z } from "zod";
 import { Batches, type BatchResultsOptions } from "./batches.ts";
+import { DeploymentAdmin } from "./deployments.ts";
 import { EnrolmentAdmin } from "./enrolment-admin.ts";
 import { type Fetch, platformFetch } from "./fetch-port.ts";
 import { ModelCatalogue } from "./model-catalogue.ts";
@@ -96,6 +97,8 @@ export class LegacyGpuClient {
   readonly enrolment: EnrolmentAdmin;
   /** Versions and aliases of models in detail, and their removal. */
   readonly catalogue: ModelCatalogue;
+  /** On how many workers models are kept loaded. */
+  readonly deployments: DeploymentAdmin;
   readonly #transport: Transport;
   /** With the key itself where there is one: a token may make nothing that would outlive it. */
   readonly #lasting: Transport;
@@ -118,6 +121,7 @@ export class LegacyGpuClient {
     this.#batches = new Batches(this.#transport, this.#tools);
     this.enrolment = new EnrolmentAdmin(this.#lasting);
     this.catalogue = new ModelCatalogue(this.#transport);
+    this.deployments = new DeploymentAdmin(this.#transport);
   }
 
   /** Accepts a task for later; returns as soon as it is stored. Is sent again until it is answered, and never makes a second task. */

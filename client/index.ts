@@ -1,6 +1,7 @@
 /** The SDK: everything that a program needs to use a legacygpu gateway. Runs in Node and in a browser. */
 
 export type { ClusterHealth, ClusterMetrics, WorkerJson } from "@legacygpu/shared/api/cluster";
+export type { DeploymentJson, PutDeployment } from "@legacygpu/shared/api/deployments";
 export type {
   CreateJoinToken,
   EnrolledWorkerJson,
@@ -39,6 +40,7 @@ export {
   type CreatedKey,
   LegacyGpuClient,
 } from "./client.ts";
+export type { DeploymentAdmin } from "./deployments.ts";
 export type { CreatedJoinToken, EnrolmentAdmin } from "./enrolment-admin.ts";
 export type { Fetch, FetchRequest, FetchResponse } from "./fetch-port.ts";
 export type { ModelCatalogue, RemoveModel } from "./model-catalogue.ts";

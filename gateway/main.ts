@@ -11,6 +11,7 @@ import { batchEndpoints } from "./http/resources/batches.ts";
 import { blobEndpoints } from "./http/resources/blobs.ts";
 import { clusterEndpoints } from "./http/resources/cluster.ts";
 import { deadLetterEndpoints } from "./http/resources/dead-letters.ts";
+import { deploymentEndpoints } from "./http/resources/deployments.ts";
 import { healthEndpoints } from "./http/resources/health.ts";
 import { inferenceEndpoints } from "./http/resources/inference.ts";
 import { modelQueueEndpoints } from "./http/resources/model-queue.ts";
@@ -33,6 +34,8 @@ import { Counters } from "./metrics.ts";
 import { Catalogue } from "./models/catalogue.ts";
 import { ModelRemoval } from "./models/model-removal.ts";
 import type { GatewayOptions } from "./options.ts";
+import { Placement } from "./placement/controller.ts";
+import { Deployments } from "./placement/deployments.ts";
 import { Admission } from "./queue/admission.ts";
 import { Registry } from "./registry/registry.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
@@ -113,9 +116,29 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     log,
     reconnectGraceMs: RECONNECT_GRACE_MS,
     leaseMs,
-    onGone: (worker, tokens) => scheduler.lost(worker, tokens, worker.cause),
+    onGone: (worker, tokens) => {
+      placement.gone(worker);
+      scheduler.lost(worker, tokens, worker.cause);
+    },
   });
   const statistics = new InferenceStatistics((model) => takesBatches(catalogue, model));
+  const { documents } = store;
+  const deployments = new Deployments(documents, clock);
+  const placement: Placement = new Placement({
+    clock,
+    log,
+    deployments,
+    findModel: (name, version) => catalogue.find(name, version),
+    workers: registry,
+    holdsFile: (workerId, digest) => hub.holdsFile(workerId, digest),
+    tasks: {
+      queueOf: (model, version) => scheduler.view.queueOf(model, version),
+      held: () => scheduler.view.held(),
+      isPaused: (model) => scheduler.groups.isModelPaused(model),
+    },
+    dispatch: () => scheduler.dispatch(),
+  });
+  lifecycle.add("placement", () => placement.close());
   const scheduler: Scheduler = new Scheduler({
     clock,
     random,
@@ -126,13 +149,14 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     leaseMs,
     firstToken: store.firstToken,
     stored: store,
+    gate: placement,
     onChanged: (task) => tasks.changed(task),
     onSettled: (task) => {
       statistics.settled(task);
+      placement.settled(task);
       tasks.settled(task);
     },
   });
-  const { documents } = store;
   const webhooks = new Webhooks({
     documents,
     clock,
@@ -174,6 +198,7 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     scheduler,
     counters,
     outputs,
+    onModelState: (worker, message) => placement.heard(worker, message),
     heartbeatIntervalMs,
     heartbeatTimeoutMs,
   });
@@ -185,11 +210,12 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
   const control = new QueueControl({ documents, scheduler, log });
   tasks.restore();
   webhooks.start();
+  placement.start();
 
   const reader = new SubmissionReader({ catalogue, uploads, webhooks });
   const idempotency = new Idempotency(documents, clock);
   const batches = new Batches(tasks, documents, clock);
-  const repository = new ModelRepository({ registry, clock });
+  const repository = new ModelRepository({ registry, clock, placement });
   const endpoints = [
     ...healthEndpoints(registry),
     ...clusterEndpoints({ registry, scheduler, balancer, counters, clock }),
@@ -200,10 +226,11 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     ...uploadEndpoints({ uploads }),
     ...webhookEndpoints(webhooks),
     ...modelQueueEndpoints({ catalogue, scheduler, registry, counters, control, clock }),
-    ...inferenceEndpoints({ tasks, catalogue, repository, statistics, maxBodyBytes }),
+    ...inferenceEndpoints({ tasks, catalogue, repository, statistics, placement, maxBodyBytes }),
     ...modelRepositoryEndpoints({ catalogue, repository }),
     ...protocolExtraEndpoints(log),
     ...modelEndpoints({ catalogue, removal: new ModelRemoval(catalogue, scheduler) }),
+    ...deploymentEndpoints({ catalogue, deployments, placement, clock, workers: registry }),
     ...blobEndpoints(catalogue.files),
     ...schemaEndpoints(),
     ...trust.endpoints,

@@ -9,7 +9,7 @@ import type { Clock } from "@legacygpu/shared/clock";
 import { asLegacyGpuError, fail, type LegacyGpuError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
 import { type Digest, type Manifest, manifestSchema } from "@legacygpu/shared/manifest";
-import type { AgentMessage, MessageOf, ModelRef } from "@legacygpu/shared/protocol/messages";
+import type { AgentMessage, LoadTimings, MessageOf, ModelRef } from "@legacygpu/shared/protocol/messages";
 import type { LocalModel, ModelEvent } from "../runner/job.ts";
 import type { BlobCache } from "./blob-cache.ts";
 import { DownloadProgress } from "./download-progress.ts";
@@ -35,6 +35,7 @@ type Progress =
       readonly provider: string | undefined;
       /** Why better providers were passed over. */
       readonly reason?: string | undefined;
+      readonly timings?: LoadTimings | undefined;
     }
   | { readonly state: "failed"; readonly error: LegacyGpuError; readonly until: number };
 
@@ -43,6 +44,8 @@ interface Entry {
   progress: Progress;
   /** Monotonic. */
   usedAtMs: number;
+  /** How long its files took to come, the last time. */
+  transferMs: number | undefined;
 }
 
 /** For so long after a task has asked for a model its files stay, though no runner has loaded them. */
@@ -118,6 +121,8 @@ export class ModelShelf {
       case "unloaded":
         if (entry.progress.state !== "local") return;
         entry.progress = { state: "local", model: event.model, provider: undefined };
+        // The next load has nothing to fetch.
+        entry.transferMs = 0;
         this.#tell(entry, { state: "cached" });
         return;
       case "failed":
@@ -173,7 +178,8 @@ export class ModelShelf {
 
   async #fetch(entry: Entry): Promise<LocalModel> {
     const { ref } = entry;
-    const { blobs, index } = this.#ports;
+    const { blobs, index, clock } = this.#ports;
+    const beganAtMs = clock.monotonic();
     try {
       const sizes = { sizeBytes: ref.fileBytes, maxBytes: ref.fileBytes };
       const onProgress = this.#progressTeller(entry);
@@ -183,6 +189,7 @@ export class ModelShelf {
       ]);
       const model = { key: contentKey(ref), path, manifest: await readManifest(manifestPath) };
       index.remember(ref);
+      entry.transferMs = clock.monotonic() - beganAtMs;
       entry.progress = { state: "local", model, provider: undefined };
       this.#tell(entry, { state: "cached" });
       return model;
@@ -199,14 +206,31 @@ export class ModelShelf {
     }
   }
 
-  #ready(entry: Entry, { model, provider, passedOver }: Extract<ModelEvent, { state: "ready" }>): void {
+  #ready(entry: Entry, event: Extract<ModelEvent, { state: "ready" }>): void {
+    const { model, provider, passedOver, loadMs, warmUpMs = 0 } = event;
     const reason = passedOver.length === 0 ? undefined : passedOver.join("; ").slice(0, MAX_REASON);
-    entry.progress = { state: "local", model, provider, reason };
-    this.#tellReady(entry, provider, reason);
+    const { transferMs } = entry;
+    const timings = {
+      ...(transferMs === undefined ? {} : { transferMs }),
+      loadMs: Math.max(0, loadMs - warmUpMs),
+      warmUpMs,
+    };
+    entry.progress = { state: "local", model, provider, reason, timings };
+    this.#tellReady(entry, provider, reason, timings);
   }
 
-  #tellReady(entry: Entry, provider: string, reason: string | undefined): void {
-    this.#tell(entry, { state: "ready", provider, ...(reason === undefined ? {} : { reason }) });
+  #tellReady(
+    entry: Entry,
+    provider: string,
+    reason: string | undefined,
+    timings: LoadTimings | undefined,
+  ): void {
+    this.#tell(entry, {
+      state: "ready",
+      provider,
+      ...(reason === undefined ? {} : { reason }),
+      ...(timings === undefined ? {} : { timings }),
+    });
   }
 
   #fail(entry: Entry, error: LegacyGpuError, retryAfterMs?: number): void {
@@ -240,7 +264,7 @@ export class ModelShelf {
   #tellState(entry: Entry): void {
     const { ref, progress } = entry;
     if (progress.state === "local" && progress.provider !== undefined)
-      this.#tellReady(entry, progress.provider, progress.reason);
+      this.#tellReady(entry, progress.provider, progress.reason, progress.timings);
     else if (progress.state === "local" || this.#ports.index.has(ref)) this.#tell(entry, { state: "cached" });
     else if (progress.state === "failed") this.#tellFailed(entry, progress.error, progress.until);
   }
@@ -251,7 +275,7 @@ export class ModelShelf {
 }
 
 function newEntry(ref: ModelRef): Entry {
-  return { ref, progress: { state: "announced" }, usedAtMs: Number.NEGATIVE_INFINITY };
+  return { ref, progress: { state: "announced" }, usedAtMs: Number.NEGATIVE_INFINITY, transferMs: undefined };
 }
 
 async function readManifest(path: string): Promise<Manifest> {

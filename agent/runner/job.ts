@@ -56,6 +56,8 @@ export type ModelEvent =
       readonly state: "ready";
       readonly provider: string;
       readonly loadMs: number;
+      /** What of that was computing before the first task. */
+      readonly warmUpMs?: number | undefined;
       /** Why better providers were passed over. */
       readonly passedOver: readonly string[];
     }

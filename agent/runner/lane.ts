@@ -363,7 +363,7 @@ export class Lane implements Tenant {
       for (const ticket of this.#handed.tickets())
         if (ticket.job.model.key === model.key) settleFailed(ticket, error);
     } else if (report.type === "loaded") {
-      const { provider, loadMs } = report;
+      const { provider, loadMs, warmUpMs } = report;
       for (const tested of report.tests ?? []) this.#options.selfTests.note(model.key, tested);
       // Unloaded since it was asked for.
       if (!this.#loaded.has(model.key)) return;
@@ -372,7 +372,7 @@ export class Lane implements Tenant {
         this.#options.log.warn({ model: model.key, reason }, "a provider was passed over");
       for (const ticket of this.#handed.tickets())
         if (ticket.job.model.key === model.key) ticket.loadMs = loadMs;
-      this.#events.onModel({ model, state: "ready", provider, loadMs, passedOver });
+      this.#events.onModel({ model, state: "ready", provider, loadMs, warmUpMs, passedOver });
     }
   }
 

@@ -14,6 +14,8 @@ export interface Loading {
   readonly passedOver: readonly string[];
   /** What was found out now. */
   readonly tests: readonly TestedProvider[];
+  /** What of the time was computing: self-tests, golden examples. */
+  readonly warmUpMs: number;
 }
 
 export interface LoadNews {
@@ -32,7 +34,7 @@ export async function loadModel(executor: Executor, command: Load, news: LoadNew
     try {
       const { model, test } = await trials.run(provider);
       if (test !== undefined) tests.push({ provider, test });
-      if (test?.outcome !== "wrong") return { model, passedOver, tests };
+      if (test?.outcome !== "wrong") return { model, passedOver, tests, warmUpMs: trials.warmUpMs };
       await model.release();
       lastError = fail("model_load_failed", test.reason);
     } catch (error) {
@@ -49,6 +51,7 @@ class Trials {
   readonly #executor: Executor;
   readonly #command: Load;
   #answer: Promise<CpuAnswer> | undefined;
+  warmUpMs = 0;
 
   constructor(executor: Executor, command: Load) {
     this.#executor = executor;
@@ -56,19 +59,31 @@ class Trials {
   }
 
   /** @returns with a test only where one was made; the model is loaded whatever its outcome. */
-  async run(provider: string): Promise<{ readonly model: ServedModel; readonly test?: SelfTest }> {
+  async run(
+    provider: string,
+  ): Promise<{ readonly model: ServedModel; readonly test?: SelfTest | undefined }> {
     const { manifest, trusted = [] } = this.#command;
     const isTrusted = provider === "cpu" || trusted.includes(provider);
     if (!isTrusted) this.#answer ??= answerOfCpu(() => this.#load("cpu"), manifest);
-    const answer = await this.#answer;
+    const answer = await this.#computing(this.#answer);
     const model = new ServedModel(await this.#load(provider), manifest);
     try {
-      if (!isTrusted && answer !== undefined) return { model, test: await selfTest(model, answer, manifest) };
-      await model.checkGolden();
+      if (!isTrusted && answer !== undefined)
+        return { model, test: await this.#computing(selfTest(model, answer, manifest)) };
+      await this.#computing(model.checkGolden());
       return { model };
     } catch (error) {
       await model.release();
       throw error;
+    }
+  }
+
+  async #computing<T>(work: Promise<T> | undefined): Promise<T | undefined> {
+    const beganAtMs = performance.now();
+    try {
+      return await work;
+    } finally {
+      this.warmUpMs += performance.now() - beganAtMs;
     }
   }
 

@@ -92,10 +92,11 @@ export class TaskLoop {
     try {
       await this.#unload(modelKey, { keepManifest: true });
       const onTrying = (provider: string): Promise<void> => this.#tellTrying(provider);
-      const { model, passedOver, tests } = await loadModel(this.#executor, command, { onTrying });
+      const { model, passedOver, tests, warmUpMs } = await loadModel(this.#executor, command, { onTrying });
       this.#models.set(modelKey, { model, lastRunMs: Number.POSITIVE_INFINITY });
       const loadMs = performance.now() - startedAt;
-      this.#answer({ type: "loaded", seq, provider: model.provider, passedOver, tests, loadMs });
+      const { provider } = model;
+      this.#answer({ type: "loaded", seq, provider, passedOver, tests, loadMs, warmUpMs });
     } catch (error) {
       this.#answer(failure(seq, asLoadFailure(error)));
     }

@@ -64,6 +64,8 @@ export type RunnerReport =
       /** The self-tests that were made, of providers in this order. */
       readonly tests?: readonly TestedProvider[] | undefined;
       readonly loadMs: number;
+      /** What of that was computing before the first task. */
+      readonly warmUpMs?: number | undefined;
     }
   | {
       readonly type: "done";

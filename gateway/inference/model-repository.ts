@@ -31,6 +31,8 @@ export type LoadOutcome =
 export interface ModelRepositoryParts {
   readonly registry: Registry;
   readonly clock: Clock;
+  /** Chooses the workers of models that are deployed. Default: none is. */
+  readonly placement?: { wake(model: { name: string; version: string }): boolean } | undefined;
 }
 
 export class ModelRepository {
@@ -80,7 +82,8 @@ export class ModelRepository {
     if (workers.length === 0) return { kind: "nowhere" };
     const beganAtMs = clock.monotonic();
     this.#loadBeganAtMs.set(modelKey(model.ref), beganAtMs);
-    for (const { link } of workers) link?.announce(model.ref, "preload");
+    const isDeployed = this.#parts.placement?.wake(model.ref) === true;
+    if (!isDeployed) for (const { link } of workers) link?.announce(model.ref, "preload");
     let failingSinceMs: number | undefined;
     for (;;) {
       const reports = reportsOf(model, workers);

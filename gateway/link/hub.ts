@@ -21,7 +21,7 @@ import type { Socket, SocketRoute } from "../http/exchange.ts";
 import type { Counters } from "../metrics.ts";
 import { BlobLocations } from "../models/locations.ts";
 import type { Registry } from "../registry/registry.ts";
-import type { Worker } from "../registry/worker.ts";
+import type { ModelStateMessage, Worker } from "../registry/worker.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import type { AttemptOutputs } from "./attempt-outputs.ts";
 import { Session, type SessionEvents, type WorkerMessage } from "./session.ts";
@@ -45,6 +45,8 @@ export interface HubOptions {
   readonly scheduler: Scheduler;
   readonly counters: Counters;
   readonly outputs: AttemptOutputs;
+  /** Told of what workers say of models, after it has been noted with the worker. */
+  readonly onModelState?: ((worker: Worker, message: ModelStateMessage) => void) | undefined;
   readonly heartbeatIntervalMs: number;
   readonly heartbeatTimeoutMs: number;
 }
@@ -77,6 +79,11 @@ export class Hub implements SessionEvents {
       guard: (head) => this.#options.gatekeeper.admitWorker(head),
       open: (socket, principal) => this.#open(socket, principal),
     };
+  }
+
+  /** Whether a worker has a file on its disk. */
+  holdsFile(workerId: string, digest: string): boolean {
+    return this.#locations.holds(workerId, digest);
   }
 
   /** Tells every agent to come back elsewhere or later, and closes the links. */
@@ -123,6 +130,7 @@ export class Hub implements SessionEvents {
         break;
       case "model_state":
         worker.heard(message, this.#options.clock.now());
+        this.#options.onModelState?.(worker, message);
         break;
       case "telemetry":
         break;

@@ -120,6 +120,11 @@ export class BlobLocations {
     this.#tidy(member);
   }
 
+  /** Whether the worker has it on its disk, as far as it has told. */
+  holds(workerId: string, digest: Digest): boolean {
+    return this.#members.get(workerId)?.held.has(digest) ?? false;
+  }
+
   serves(workerId: string, server: BlobServer): void {
     const member = this.#members.get(workerId);
     if (member === undefined || server.tokenKey.length !== BLOB_TOKEN_KEY_BYTES) return;

@@ -54,9 +54,13 @@ export class Deployments {
   get(model: string): Deployment {
     const found = this.#byModel.get(model);
     if (found === undefined)
-      throw fail("deployment_not_found", `Model ${model} is not deployed; workers load it when they first run it.`, {
-        model,
-      });
+      throw fail(
+        "deployment_not_found",
+        `Model ${model} is not deployed; workers load it when they first run it.`,
+        {
+          model,
+        },
+      );
     return found;
   }
 
@@ -88,4 +92,3 @@ export class Deployments {
     this.#byModel.delete(model);
   }
 }
-

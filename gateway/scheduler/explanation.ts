@@ -21,6 +21,10 @@ export interface Explanation {
 export interface Circumstances {
   readonly workers: readonly Worker[];
   readonly requirements: Requirements;
+  /** The workers that have the model loaded, when it is deployed. */
+  readonly replicas?: ReadonlySet<string> | undefined;
+  /** Why none of these can take it. */
+  readonly deploymentReason?: () => string | undefined;
   readonly isHeldBack: boolean;
   /** Absent: it is not in the queue. */
   readonly position: number | undefined;
@@ -36,8 +40,11 @@ export function explain(entry: Entry, now: Circumstances): Explanation {
   const { position = 0 } = now;
   const { model } = now.requirements;
   if (now.isHeldBack) return { reason: `The queue of ${model.name} is paused.`, position };
-  const able = now.workers.filter((worker) => isAble(worker, now.requirements, now.nowMs));
-  if (able.length === 0) return { reason: nobodyReason(now, entry.trouble?.lastError), position };
+  const able = now.workers
+    .filter(({ id }) => now.replicas?.has(id) ?? true)
+    .filter((worker) => isAble(worker, now.requirements, now.nowMs));
+  if (able.length === 0)
+    return { reason: now.deploymentReason?.() ?? nobodyReason(now, entry.trouble?.lastError), position };
   const perSecond = now.throughputPerSecond;
   const etaMs = perSecond === undefined ? undefined : Math.round(((position + 1) / perSecond) * 1000);
   return { reason: busyReason(able, position), position, etaMs };

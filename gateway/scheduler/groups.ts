@@ -36,11 +36,13 @@ export class Groups {
     return this.#groups.get(group)?.requirements ?? requirementsOf(group);
   }
 
-  /** The groups of one model. */
-  of(model: string): string[] {
+  /** The groups of one model, or of one of its versions. */
+  of(model: string, version?: string): string[] {
     const found: string[] = [];
-    for (const [group, { requirements }] of this.#groups)
-      if (requirements.model.name === model) found.push(group);
+    for (const [group, { requirements }] of this.#groups) {
+      const isWanted = version === undefined || requirements.model.version === version;
+      if (requirements.model.name === model && isWanted) found.push(group);
+    }
     return found;
   }
 

@@ -14,6 +14,8 @@ export interface Experience {
 /**
  * @returns undefined when the task has to wait. It waits for a busy worker that has not tried it rather than go back to one that has; when every
  * worker has tried it, any will do. Workers that are being spared because they fail are asked only when there are no others.
+ *
+ * @param replicas the only ones that may have it; absent: all
  */
 export function pickWorker(
   workers: Iterable<Worker>,
@@ -21,10 +23,12 @@ export function pickWorker(
   requirements: Requirements,
   experience: Experience | undefined,
   now: { readonly wallMs: number; readonly monotonicMs: number },
+  replicas?: ReadonlySet<string>,
 ): Worker | undefined {
   const able: Worker[] = [];
   const degraded: Worker[] = [];
   for (const worker of workers) {
+    if (replicas !== undefined && !replicas.has(worker.id)) continue;
     if (!isAble(worker, requirements, now.wallMs)) continue;
     (worker.state === "HEALTHY" || worker.isProbeDue(now.monotonicMs) ? able : degraded).push(worker);
   }

@@ -28,6 +28,7 @@ import { Entry, factsOf, type Orphan, type RestoredTask } from "./entry.ts";
 import { Groups } from "./groups.ts";
 import { pickWorker } from "./pick-worker.ts";
 import { Records, type StoredTasks } from "./records.ts";
+import { OPEN_GATE, type ReplicaGate } from "./replica-gate.ts";
 import { afterFailure } from "./retry-policy.ts";
 import { taskMessage } from "./task-message.ts";
 import { TaskView } from "./task-view.ts";
@@ -46,6 +47,8 @@ export interface SchedulerOptions {
   /** Above every token of earlier starts. */
   readonly firstToken: number;
   readonly stored: StoredTasks;
+  /** Default: nothing is deployed. */
+  readonly gate?: ReplicaGate | undefined;
   /** A stored task has another attempt, or one of them has changed. */
   readonly onChanged: (task: TaskRecord) => void;
   /** The task has reached a final state. */
@@ -59,6 +62,7 @@ export class Scheduler {
   readonly #records: Records;
   readonly #entries = new Map<TaskId, Entry>();
   readonly #attempts: AttemptTable;
+  readonly #gate: ReplicaGate;
   readonly #deadlines: TimeHeap<Entry>;
   readonly #throughput: Throughput;
   /** How everything stands, for those who only look. */
@@ -68,6 +72,7 @@ export class Scheduler {
   constructor(options: SchedulerOptions) {
     const { clock } = options;
     this.#options = options;
+    this.#gate = options.gate ?? OPEN_GATE;
     this.#records = new Records(options.stored);
     this.#attempts = new AttemptTable(clock, options.firstToken);
     this.#throughput = new Throughput(clock);
@@ -91,6 +96,7 @@ export class Scheduler {
       groups: this.#groups,
       records: this.#records,
       throughput: this.#throughput,
+      gate: this.#gate,
     });
   }
 
@@ -254,8 +260,13 @@ export class Scheduler {
     if (this.#groups.isPaused(entry.group)) return undefined;
     const { registry, balancer, clock } = this.#options;
     const requirements = this.#groups.requirements(entry.group);
+    const replicas = this.#gate.replicasOf(requirements.model);
+    if (replicas?.size === 0) {
+      this.#gate.starved(requirements.model);
+      return undefined;
+    }
     const now = { wallMs: clock.now(), monotonicMs: clock.monotonic() };
-    return pickWorker(registry.all, balancer, requirements, entry.trouble, now);
+    return pickWorker(registry.all, balancer, requirements, entry.trouble, now, replicas);
   }
 
   #send(entry: Entry, worker: Worker): void {

@@ -11,6 +11,7 @@ import type { Entry } from "./entry.ts";
 import { type Explanation, explain } from "./explanation.ts";
 import type { Groups } from "./groups.ts";
 import type { Records } from "./records.ts";
+import type { ReplicaGate } from "./replica-gate.ts";
 import type { Throughput } from "./throughput.ts";
 import type { WaitingRoom } from "./waiting-room.ts";
 
@@ -23,6 +24,7 @@ export interface TaskViewParts {
   readonly groups: Groups;
   readonly records: Records;
   readonly throughput: Throughput;
+  readonly gate: ReplicaGate;
 }
 
 export class TaskView {
@@ -61,21 +63,35 @@ export class TaskView {
     }
   }
 
-  /** How many tasks of a model are queued, and which of them has waited longest. */
-  queueOf(model: string): { readonly count: number; readonly oldest: TaskId | undefined } {
+  /** The model of every attempt that a worker holds, with the worker's id. */
+  *held(): Iterable<{
+    readonly model: Pick<TaskRecord["model"], "name" | "version">;
+    readonly workerId: string;
+  }> {
+    const { attempts, groups } = this.#parts;
+    for (const { group, attempt } of attempts.entries())
+      if (attempt !== undefined)
+        yield { model: groups.requirements(group).model, workerId: attempt.worker.id };
+  }
+
+  /** How many tasks of a model, or of one of its versions, are queued, and which of them has waited longest. */
+  queueOf(model: string, version?: string): { readonly count: number; readonly oldest: TaskId | undefined } {
     const { groups, waiting } = this.#parts;
-    const ofModel = groups.of(model);
+    const ofModel = groups.of(model, version);
     return { count: waiting.countOf(ofModel), oldest: waiting.oldestOf(ofModel)?.id };
   }
 
   /** Why the task is not running yet; undefined when it runs or has ended. */
   explain(id: TaskId): Explanation | undefined {
-    const { clock, registry, entries, waiting, groups, throughput } = this.#parts;
+    const { clock, registry, entries, waiting, groups, throughput, gate } = this.#parts;
     const entry = entries.get(id);
     if (entry === undefined || entry.task?.state === "RUNNING") return undefined;
+    const requirements = groups.requirements(entry.group);
     return explain(entry, {
       workers: [...registry.all],
-      requirements: groups.requirements(entry.group),
+      requirements,
+      replicas: gate.replicasOf(requirements.model),
+      deploymentReason: () => gate.reason(requirements.model),
       isHeldBack: groups.isPaused(entry.group),
       position: waiting.positionOf(entry),
       dueAtMs: waiting.dueAtMs(entry),

@@ -95,6 +95,17 @@ export const hardwareSchema = z.object({
 });
 export type Hardware = z.infer<typeof hardwareSchema>;
 
+/** Where the time went until a model could be run. Each is absent where it is not known. */
+export const loadTimingsSchema = z.object({
+  /** Fetching its file; next to nothing when that was on the disk. */
+  transferMs: milliseconds.optional(),
+  /** Making the session. */
+  loadMs: milliseconds.optional(),
+  /** What was computed before the first task: the self-test, the golden examples. */
+  warmUpMs: milliseconds.optional(),
+});
+export type LoadTimings = z.infer<typeof loadTimingsSchema>;
+
 export const MODEL_STATES = ["cached", "downloading", "loading", "ready", "failed", "unloaded"] as const;
 
 // ---- agent → gateway
@@ -141,6 +152,8 @@ export const modelStateSchema = z.object({
   reason: reasonText.optional(),
   /** Of a failed one: for how long it is not tried again. Absent: soon. */
   retryAfterMs: milliseconds.optional(),
+  /** Of a ready one: how it came to that. */
+  timings: loadTimingsSchema.optional(),
 });
 /** Sent every heartbeat interval; it is the agent's heartbeat. */
 export const telemetrySchema = z.object({

@@ -12,6 +12,7 @@ import { Balancer } from "../../gateway/balancers/balancer.ts";
 import { Counters } from "../../gateway/metrics.ts";
 import { Registry } from "../../gateway/registry/registry.ts";
 import type { Hello, Worker, WorkerLink } from "../../gateway/registry/worker.ts";
+import type { ReplicaGate } from "../../gateway/scheduler/replica-gate.ts";
 import { Scheduler } from "../../gateway/scheduler/scheduler.ts";
 import { newTask, type TaskOrder, type TaskRecord } from "../../gateway/tasks/record.ts";
 import { ManualClock } from "./manual-clock.ts";
@@ -68,6 +69,16 @@ type TaskWishes = Partial<
   Pick<TaskOrder, "priority" | "tenant" | "maxAttempts" | "backoffMs" | "retryOn" | "placement">
 > & { readonly model?: string; readonly deadlineMs?: number };
 
+interface SchedulerRigOptions {
+  readonly strategy?: string;
+  readonly reconnectGraceMs?: number;
+  readonly leaseMs?: number;
+  readonly firstToken?: number;
+  /** Asked when it is first needed: what it returns may need this rig. */
+  readonly gate?: () => ReplicaGate;
+  readonly onGone?: (worker: Worker) => void;
+}
+
 export class SchedulerRig {
   readonly clock = new ManualClock();
   readonly counters = new Counters();
@@ -86,14 +97,19 @@ export class SchedulerRig {
     reconnectGraceMs = 1000,
     leaseMs = 15_000,
     firstToken = 1_000_000,
-  } = {}) {
+    gate,
+    onGone,
+  }: SchedulerRigOptions = {}) {
     const log = createLogger("test", "silent");
     this.registry = new Registry({
       clock: this.clock,
       log,
       reconnectGraceMs,
       leaseMs,
-      onGone: (worker, tokens) => this.scheduler.lost(worker, tokens, worker.cause),
+      onGone: (worker, tokens) => {
+        onGone?.(worker);
+        this.scheduler.lost(worker, tokens, worker.cause);
+      },
     });
     this.scheduler = new Scheduler({
       clock: this.clock,
@@ -105,6 +121,11 @@ export class SchedulerRig {
       leaseMs,
       firstToken,
       stored: { load: (id) => this.stored.get(id), loadRecord: (id) => this.stored.get(id) },
+      gate: gate && {
+        replicasOf: (model) => gate().replicasOf(model),
+        starved: (model) => gate().starved(model),
+        reason: (model) => gate().reason(model),
+      },
       onChanged: (task) => this.changed.push(task),
       onSettled: (task) => {
         this.stored.delete(task.id);
@@ -123,8 +144,8 @@ export class SchedulerRig {
   greet(
     workerId: string,
     more: Partial<Hello> = {},
+    link = new RecordingLink(),
   ): { worker: Worker; link: RecordingLink; keep: number[] } {
-    const link = new RecordingLink();
     let greeted: { worker: Worker; keep: number[] } | undefined;
     this.scheduler.together(() => {
       const arrival = this.registry.arrive(hello(workerId, more), link);

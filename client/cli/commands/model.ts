@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { type Cli, refuse } from "../command.ts";
 import type { Context } from "../context.ts";
 import { detailsText, modelTable } from "../model-text.ts";
+import { addModelDeployCommands } from "./model-deploy.ts";
 import { addModelPushCommand } from "./model-push.ts";
 import { addModelQueueCommand } from "./model-queue.ts";
 
@@ -20,6 +21,7 @@ export function addModelCommands(program: Command, cli: Cli): void {
   );
   addRemoveCommand(group, cli);
   addAliasCommand(group, cli);
+  addModelDeployCommands(group, cli);
   addModelQueueCommand(group, cli);
 }
 

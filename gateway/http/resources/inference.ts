@@ -41,6 +41,13 @@ export interface InferenceParts {
   readonly catalogue: Catalogue;
   readonly repository: ModelRepository;
   readonly statistics: InferenceStatistics;
+  /** Default: no model is deployed. */
+  readonly placement?:
+    | {
+        /** @throws `model_loading` when the model is deployed and cannot be ready in time */
+        assertInTime(model: Model["ref"], timeoutMs: number): void;
+      }
+    | undefined;
   readonly maxBodyBytes: number;
 }
 
@@ -53,7 +60,7 @@ interface InferenceOrder {
 }
 
 export function inferenceEndpoints(parts: InferenceParts): Endpoint[] {
-  const { tasks, catalogue, repository, statistics, maxBodyBytes } = parts;
+  const { tasks, catalogue, repository, statistics, placement, maxBodyBytes } = parts;
 
   async function infer(request: Request, principal: Principal): Promise<Response> {
     const model = findModel(request, principal, catalogue);
@@ -63,6 +70,7 @@ export function inferenceEndpoints(parts: InferenceParts): Endpoint[] {
     const { priority, timeoutMs } = order.parameters;
     const tensors = parseTensors(order.tensors, model.inputs, { model: model.ref.name, path: "inputs" });
     checkBatch(tensors, model);
+    placement?.assertInTime(model.ref, timeoutMs);
     const inference = tasks.infer(principal, {
       model,
       input: { kind: "tensors", tensors },
