@@ -28,8 +28,12 @@ beforeEach(async () => {
   assert.equal(pushed.status, 201);
 });
 afterEach(async () => {
-  await Promise.all(close.map((each) => each()));
-  await rig.close();
+  try {
+    // The newest first: agents before the folder that they write into.
+    for (const each of close.reverse()) await each();
+  } finally {
+    await rig.close();
+  }
 });
 
 const deploy = (json: object): ReturnType<GatewayRig["call"]> =>
