@@ -54,7 +54,7 @@ export interface AgentOptions {
 }
 
 export interface SharingOptions {
-  /** Default: any that is free. */
+  /** Default: one that is free. */
   readonly port?: number | undefined;
   /** IP addresses of this machine as its neighbours see it. Default: those of its network interfaces. */
   readonly addresses?: readonly string[] | undefined;

@@ -11,7 +11,7 @@ import type { QueueLimits } from "./queue/admission.ts";
 export interface GatewayOptions {
   readonly home: Home;
   readonly host: string;
-  /** 0: any free port. */
+  /** 0: one that is free. */
   readonly port: number;
   /** Names and addresses that clients use, beside localhost: they go into the certificate. */
   readonly hosts: readonly string[];

@@ -112,6 +112,11 @@ export class Handed {
     return tickets.filter((ticket) => ticket.state !== "settled");
   }
 
+  /** Those of them that want the model. */
+  ticketsOf(modelKey: string): Ticket[] {
+    return this.tickets().filter(({ job }) => job.model.key === modelKey);
+  }
+
   clear(): void {
     this.#entries = [];
     this.#runCount = 0;

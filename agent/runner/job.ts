@@ -16,7 +16,12 @@ export interface LocalModel {
 export interface RunResult {
   readonly output: TaskOutput;
   readonly provider: string;
-  readonly timings: RunTimings & { readonly queuedMs: number; readonly loadMs: number };
+  readonly timings: RunTimings & {
+    readonly queuedMs: number;
+    readonly loadMs: number;
+    /** Runs that were under way when this one began, itself included. */
+    readonly concurrency?: number | undefined;
+  };
 }
 
 /** Called in this order: `onStarted` at most once, then at most one of the others; none after `stop`. */
@@ -47,6 +52,10 @@ export interface Ticket {
   isSuspect: boolean;
   startedAt: number;
   loadMs: number;
+  /** Runs that were under way when it began, its own included. */
+  concurrency: number;
+  /** It was stopped, but should it have begun, no process is killed for it. */
+  mayFinish: boolean;
 }
 
 export type ModelEvent =

@@ -9,26 +9,29 @@
  * | resting  | no process; it died without being of use  | after the backoff → starting                          |
  * | closed   | nothing                                   |                                                       |
  *
- * The process answers in order, so the oldest command without an answer is the one it works on. When the process dies by itself
- * that one is to blame; the others go back to the queue, unharmed. Reports of a process that is being killed are still taken, unless the next
- * one is to do better at the same work (`second-chance.ts`).
+ * The process answers in order, so the oldest command without an answer is the one it works on. What follows when that takes it over a limit or
+ * kills it: `aftermath.ts`. Reports of a process that is being killed are still taken, unless the next one is to do better at the same work
+ * (`second-chance.ts`).
  *
- * Several tasks may run as one; the process says so before it begins, and answers them one after the other. Such a batch may take as long as the
- * most patient of its tasks. When it takes longer, or the process dies of it, nobody knows who is to blame: all of them run again, alone.
- * A task that is withdrawn from a batch is not waited for; the process is killed when that holds for all of them.
+ * Several tasks may run as one; the process says so before it begins, and answers them one after the other. A task that is withdrawn from such a
+ * batch is not waited for; the process is killed when that holds for all of them.
  */
 
 import { Backoff } from "@legacygpu/shared/backoff";
 import type { Clock, Random, Timer } from "@legacygpu/shared/clock";
-import { asLegacyGpuError, fail, fromWireError, LegacyGpuError } from "@legacygpu/shared/errors";
+import { LegacyGpuError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
+import { Aftermath } from "./aftermath.ts";
 import { BatchSizes } from "./batch-sizes.ts";
 import type { GpuMemory, Tenant } from "./gpu-memory.ts";
 import { Handed, type Load, type Run } from "./handed.ts";
 import type { LocalModel, ModelEvent, Ticket } from "./job.ts";
-import type { LoadPlan, LoadPlanner } from "./load-planner.ts";
+import { LaneModels, type LoadReport } from "./lane-models.ts";
+import type { LoadPlanner } from "./load-planner.ts";
 import { LoadedModels } from "./loaded-models.ts";
+import { type RunReport, settleAnswered, settleFailed } from "./outcomes.ts";
 import { crashError, type RunnerExit, type RunnerProcess, type SpawnRunner } from "./process.ts";
+import { limitOf } from "./run-limits.ts";
 import { SecondChance } from "./second-chance.ts";
 import type { SelfTestRecord } from "./self-test-record.ts";
 import { Watchdog } from "./watchdog.ts";
@@ -56,14 +59,13 @@ export interface LaneEvents {
   onCrashed(model: LocalModel, exit: RunnerExit): void;
   /** The process has now died this often without being of use. */
   onUseless(failedStarts: number, error: LegacyGpuError): void;
+  /** @returns how many lanes are computing now. */
+  countRuns(): number;
 }
 
 export type LaneState = "starting" | "up" | "killing" | "resting" | "closed";
 
 const RESTART = { baseMs: 200, capMs: 10_000 };
-const LOAD_LIMIT_MS = 300_000;
-/** One that was withdrawn is skipped at once, unless it had begun before word of that arrived; then nobody wants what it computes. */
-const WITHDRAWN_LIMIT_MS = 500;
 
 export class Lane implements Tenant {
   readonly #options: LaneOptions;
@@ -71,8 +73,11 @@ export class Lane implements Tenant {
   readonly #restart: Backoff;
   readonly #watchdog: Watchdog;
   readonly #handed = new Handed();
-  readonly #batchSizes = new BatchSizes();
+  readonly #batchSizes: BatchSizes;
   readonly #loaded: LoadedModels;
+  readonly #models: LaneModels;
+  readonly #secondChance: SecondChance;
+  readonly #aftermath: Aftermath;
   #state: LaneState = "resting";
   #process: RunnerProcess | undefined;
   #seq = 0;
@@ -80,14 +85,22 @@ export class Lane implements Tenant {
   #headSince = 0;
   #timer: Timer | undefined;
   #rssBytes = 0;
-  readonly #secondChance: SecondChance;
   #onClosed: () => void = () => {};
 
   constructor(options: LaneOptions, events: LaneEvents) {
     this.#options = options;
     this.#events = events;
     this.#loaded = new LoadedModels(options.clock, options.memory, this);
+    this.#models = new LaneModels(options, {
+      tenant: this,
+      loaded: this.#loaded,
+      handed: this.#handed,
+      onModel: (event) => events.onModel(event),
+    });
+    this.#batchSizes = new BatchSizes(options.log);
     this.#secondChance = new SecondChance(options);
+    const parts = { handed: this.#handed, batchSizes: this.#batchSizes, secondChance: this.#secondChance };
+    this.#aftermath = new Aftermath(parts, events);
     this.#restart = new Backoff(RESTART, options.random);
     this.#watchdog = new Watchdog(options.clock, () => this.#onLimit());
     this.#start();
@@ -101,6 +114,10 @@ export class Lane implements Tenant {
   }
   get rssBytes(): number {
     return this.#rssBytes;
+  }
+  /** Whether its process runs a task, or several as one. */
+  get isComputing(): boolean {
+    return this.#state === "up" && this.#handed.head?.kind === "run";
   }
   get pid(): number | undefined {
     return this.#process?.pid;
@@ -128,15 +145,10 @@ export class Lane implements Tenant {
   /** Loads the model unless it is loaded or on its way. @returns why that cannot be. */
   prepare(model: LocalModel): LegacyGpuError | undefined {
     if (this.#loaded.has(model.key) || this.#process === undefined) return undefined;
-    const { planner, threads } = this.#options;
-    const plan = planned(planner, model, this);
-    if (plan instanceof LegacyGpuError) {
-      this.#events.onModel({ model, state: "failed", error: plan });
-      return plan;
-    }
+    const plan = this.#models.plan(model);
+    if (plan instanceof LegacyGpuError) return plan;
     const { providers, trusted, reportsMemory } = plan;
     const seq = this.#nextSeq();
-    this.#loaded.add(model, plan);
     this.#process.post({
       type: "load",
       seq,
@@ -146,7 +158,7 @@ export class Lane implements Tenant {
       providers,
       trusted,
       reportsMemory,
-      threads,
+      threads: this.#options.threads,
       maxRows: this.#batchSizes.learned(model.key),
     });
     this.#push({ kind: "load", seq, model });
@@ -181,7 +193,7 @@ export class Lane implements Tenant {
     const isRunning = this.#state !== "starting" && this.#handed.together.includes(run);
     // Also one of a batch: should that fail, each of it is run alone.
     if (!isRunning || this.#handed.together.length > 1) this.#process?.post({ type: "skip", seq: run.seq });
-    if (!isRunning) return;
+    if (!isRunning || ticket.mayFinish) return;
     if (graceMs <= 0) this.#killUnwanted(run, "a task was stopped");
     else this.#options.clock.after(graceMs, () => this.#killUnwanted(run, "a task was cancelled"));
   }
@@ -235,14 +247,17 @@ export class Lane implements Tenant {
     if (head === undefined) this.#watchdog.stop();
     if (head === undefined || this.#state !== "up") return;
     this.#headSince = this.#options.clock.monotonic();
-    this.#watchdog.restart(this.#limitOf(head));
-    for (const { ticket } of this.#handed.together) this.#begin(ticket);
+    this.#watchdog.restart(limitOf(this.#handed, this.#options.executionLimitMs));
+    const { together } = this.#handed;
+    const concurrency = together.length === 0 ? 0 : this.#events.countRuns();
+    for (const { ticket } of together) this.#begin(ticket, concurrency);
   }
 
-  #begin(ticket: Ticket): void {
+  #begin(ticket: Ticket, concurrency: number): void {
     if (ticket.state !== "handed") return;
     ticket.state = "running";
     ticket.startedAt = this.#headSince;
+    ticket.concurrency = concurrency;
     if (!ticket.hasStarted) {
       ticket.hasStarted = true;
       ticket.job.onStarted();
@@ -256,39 +271,16 @@ export class Lane implements Tenant {
     else this.#outOfOrder(seqs[0]);
   }
 
-  #onBatchLimit(modelKey: string, maxRows: number, reason: string): void {
-    this.#batchSizes.learn(modelKey, maxRows);
-    this.#logBatchLimit(modelKey, maxRows, reason);
-  }
-
-  #logBatchLimit(modelKey: string, maxRows: number, reason: string): void {
-    const what = maxRows > 1 ? "a model is run in smaller batches" : "a model is not run in batches any more";
-    this.#options.log.warn({ model: modelKey, maxRows, reason }, what);
-  }
-
   #shareOf(ticket: Ticket): number {
     return 1 / this.#batchSizes.of(ticket.job.model);
-  }
-
-  #limitOf(head: Run | Load): number {
-    if (head.kind === "load") return LOAD_LIMIT_MS;
-    return Math.max(...this.#handed.together.map(({ ticket }) => this.#runLimitOf(ticket)));
-  }
-
-  #runLimitOf({ state, job }: Ticket): number {
-    if (state === "settled") return WITHDRAWN_LIMIT_MS;
-    const { executionLimitMs } = this.#options;
-    return Math.min(job.executionLimitMs ?? executionLimitMs, executionLimitMs);
   }
 
   #onLimit(): void {
     const { head } = this.#handed;
     if (head === undefined || this.#state !== "up") return;
-    const limitMs = this.#limitOf(head);
-    const message = `It ran longer than ${limitMs / 1000} s and was stopped.`;
+    const limitMs = limitOf(this.#handed, this.#options.executionLimitMs);
     this.#kill("the execution limit");
-    if (head.kind === "load" && this.#secondChance.blamesProvider(head, message)) return;
-    if (!this.#suspectBatch(message)) this.#blame(head, fail("execution_timeout", message, { limitMs }));
+    this.#aftermath.onLimit(head, limitMs);
   }
 
   #kill(cause: string): void {
@@ -314,7 +306,7 @@ export class Lane implements Tenant {
       return;
     }
     if (report.type === "batch_limit") {
-      this.#onBatchLimit(report.modelKey, report.maxRows, report.reason);
+      this.#batchSizes.learn(report.modelKey, report.maxRows, report.reason);
       return;
     }
     // Whatever it says now is computed once more by the next process.
@@ -332,8 +324,8 @@ export class Lane implements Tenant {
     this.#failedStarts = 0;
     this.#restart.reset();
     if (this.#startsOver(head, report)) return;
-    if (head.kind === "load") this.#onLoaded(head.model, report);
-    else this.#onRun(head.ticket, report);
+    if (head.kind === "load" && report.type !== "done") this.#onLoad(head.model, report);
+    if (head.kind === "run" && report.type !== "loaded") this.#onRun(head.ticket, report);
     this.#beginHead();
     this.#events.onRoom();
   }
@@ -354,26 +346,9 @@ export class Lane implements Tenant {
     return (preprocessMs + executeMs + postprocessMs) / batchSize;
   }
 
-  #onLoaded(model: LocalModel, report: RunnerReport): void {
+  #onLoad(model: LocalModel, report: LoadReport): void {
     this.#secondChance.onLoadEnded();
-    if (report.type === "failed") {
-      const error = fromWireError(report.error);
-      this.#loaded.delete(model.key);
-      this.#events.onModel({ model, state: "failed", error });
-      for (const ticket of this.#handed.tickets())
-        if (ticket.job.model.key === model.key) settleFailed(ticket, error);
-    } else if (report.type === "loaded") {
-      const { provider, loadMs, warmUpMs } = report;
-      for (const tested of report.tests ?? []) this.#options.selfTests.note(model.key, tested);
-      // Unloaded since it was asked for.
-      if (!this.#loaded.has(model.key)) return;
-      const passedOver = [...this.#loaded.ready(model.key, provider), ...report.passedOver];
-      for (const reason of passedOver)
-        this.#options.log.warn({ model: model.key, reason }, "a provider was passed over");
-      for (const ticket of this.#handed.tickets())
-        if (ticket.job.model.key === model.key) ticket.loadMs = loadMs;
-      this.#events.onModel({ model, state: "ready", provider, loadMs, warmUpMs, passedOver });
-    }
+    this.#models.onAnswered(model, report);
   }
 
   #startsOver(head: Run | Load, report: RunnerReport): boolean {
@@ -384,22 +359,10 @@ export class Lane implements Tenant {
     return true;
   }
 
-  #onRun(ticket: Ticket, report: RunnerReport): void {
+  #onRun(ticket: Ticket, report: RunReport): void {
     this.#loaded.touch(ticket.job.model.key);
     ticket.isSuspect = false;
-    if (ticket.state === "settled") return;
-    ticket.state = "settled";
-    if (report.type === "failed") ticket.job.onFailed(fromWireError(report.error));
-    if (report.type !== "done") return;
-    const { output, provider, timings } = report;
-    const queuedMs = Math.max(0, ticket.startedAt - ticket.submittedAt - ticket.loadMs);
-    const { preprocessMs, executeMs, postprocessMs, batchSize } = timings;
-    const { loadMs } = ticket;
-    ticket.job.onDone({
-      output,
-      provider,
-      timings: { queuedMs, loadMs, preprocessMs, executeMs, postprocessMs, batchSize },
-    });
+    settleAnswered(ticket, report);
   }
 
   #onExit(exit: RunnerExit): void {
@@ -411,55 +374,15 @@ export class Lane implements Tenant {
       this.#onClosed();
       return;
     }
-    const error = crashError(exit);
-    if (before === "up") this.#options.log.warn(exit, "the runner died");
-    const { head } = this.#handed;
-    const isDriver =
-      before === "up" && head?.kind === "load" && this.#secondChance.blamesProvider(head, error.message);
-    this.#secondChance.onLoadEnded();
-    if (before === "up" && head !== undefined && !isDriver && !this.#suspectBatch(error.message)) {
-      this.#blame(head, error);
-      this.#events.onCrashed(head.kind === "load" ? head.model : head.ticket.job.model, exit);
-    }
-    this.#giveBack(before === "up" && !isDriver);
-    if (before === "starting" || (before === "up" && head === undefined)) this.#rest(error);
-    else this.#start();
+    const isOfUse = before === "killing" || (before === "up" && this.#handed.head !== undefined);
+    if (before === "up") {
+      this.#options.log.warn(exit, "the runner died");
+      this.#aftermath.onDeath(exit);
+    } else this.#aftermath.onEnd();
+    if (isOfUse) this.#start();
+    else this.#rest(crashError(exit));
     for (const model of this.#secondChance.takeModels()) this.prepare(model);
     this.#events.onRoom();
-  }
-
-  /** What the process was working on is not tried again here. */
-  #blame(head: Run | Load, error: LegacyGpuError): void {
-    if (head.kind === "run") {
-      this.#batchSizes.acquit(head.ticket.job.model.key);
-      settleFailed(head.ticket, error);
-      return;
-    }
-    const failure = fail("model_load_failed", error.message, { ...error.details, cause: error.code });
-    this.#events.onModel({ model: head.model, state: "failed", error: failure });
-    for (const ticket of this.#handed.tickets())
-      if (ticket.job.model.key === head.model.key) settleFailed(ticket, failure);
-  }
-
-  /** Of a batch nobody knows who is to blame. @returns false when the process worked on one thing only. */
-  #suspectBatch(reason: string): boolean {
-    const { together, rowsTogether } = this.#handed;
-    const [first, ...others] = together;
-    if (first === undefined || others.length === 0) return false;
-    for (const { ticket } of together) ticket.isSuspect = true;
-    const { key } = first.ticket.job.model;
-    this.#logBatchLimit(key, this.#batchSizes.ended(key, rowsTogether), reason);
-    return true;
-  }
-
-  #giveBack(areSuspect: boolean): void {
-    const tickets = [...this.#secondChance.takeTickets(), ...this.#handed.tickets()];
-    this.#handed.clear();
-    for (const ticket of tickets) {
-      ticket.state = "waiting";
-      ticket.isSuspect ||= areSuspect;
-    }
-    this.#events.onReturned(tickets);
   }
 
   #rest(error: LegacyGpuError): void {
@@ -476,18 +399,4 @@ export class Lane implements Tenant {
     });
     this.#events.onUseless(this.#failedStarts, error);
   }
-}
-
-function planned(planner: LoadPlanner, model: LocalModel, tenant: Tenant): LoadPlan | LegacyGpuError {
-  try {
-    return planner.plan(model, tenant);
-  } catch (error) {
-    return asLegacyGpuError(error);
-  }
-}
-
-function settleFailed(ticket: Ticket, error: LegacyGpuError): void {
-  if (ticket.state === "settled") return;
-  ticket.state = "settled";
-  ticket.job.onFailed(error);
 }

@@ -62,6 +62,7 @@ export class Supervisor {
       onModel: (event: ModelEvent) => this.#tell(event),
       onCrashed: (model: LocalModel, exit: RunnerExit) => this.#onCrashed(model, exit),
       onUseless: (failedStarts: number, error: LegacyGpuError) => this.#onUseless(failedStarts, error),
+      countRuns: () => this.#lanes.reduce((count, lane) => count + (lane.isComputing ? 1 : 0), 0),
     };
     const laneOptions = { ...options, planner, memory, selfTests, threads };
     this.#lanes = Array.from({ length: options.slots }, () => new Lane(laneOptions, events));
@@ -77,6 +78,8 @@ export class Supervisor {
       isSuspect: false,
       startedAt: submittedAt,
       loadMs: 0,
+      concurrency: 1,
+      mayFinish: false,
     };
     this.#queue.push(ticket);
     this.#handOut();
@@ -85,10 +88,11 @@ export class Supervisor {
 
   /**
    * Nothing more is reported for this job. One that runs is given `graceMs` to end by itself, so that the model
-   * need not be loaded again, and then its process is killed.
+   * need not be loaded again, and then its process is killed. With an infinite grace only the limits of the run end it.
    */
   stop(ticket: Ticket, graceMs: number): void {
     const { state } = ticket;
+    ticket.mayFinish = graceMs === Number.POSITIVE_INFINITY;
     ticket.state = "settled";
     if (state === "waiting") this.#queue = this.#queue.filter((waiting) => waiting !== ticket);
     else if (state !== "settled") for (const lane of this.#lanes) lane.withdraw(ticket, graceMs);

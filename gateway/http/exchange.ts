@@ -138,7 +138,7 @@ export interface AnySocketRoute extends Omit<SocketRoute, "open"> {
 
 export interface HttpServerOptions {
   readonly host: string;
-  /** 0: any free port. */
+  /** 0: one that is free. */
   readonly port: number;
   /** PEM files. Absent: plain HTTP, for loopback only. */
   readonly tls?: { readonly keyFile: string; readonly certFile: string } | undefined;

@@ -2,28 +2,14 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createLogger } from "@legacygpu/shared/log";
-import type { Job, RunResult } from "../../agent/runner/job.ts";
-import type { RunnerExit, RunnerHandlers } from "../../agent/runner/process.ts";
-import { Supervisor } from "../../agent/runner/supervisor.ts";
 import type { RunnerCommand } from "../../agent/runner/wire.ts";
-import { ManualClock } from "../support/manual-clock.ts";
+import { DIED, FakeProcess, JobSpy, settled, supervise } from "./supervisor-rig.ts";
 
-const DIED: RunnerExit = { code: null, signal: "SIGSEGV", isOutOfMemory: false, lastWords: "" };
 const MAX_SIZE = 8;
 type Run = Extract<RunnerCommand, { type: "run" }>;
 
 /** Runs what it is told to run, as a runner that batches tells of it. */
-class BatchingProcess {
-  readonly pid = 1;
-  readonly commands: RunnerCommand[] = [];
-  readonly #handlers: RunnerHandlers;
-  isAlive = true;
-
-  constructor(handlers: RunnerHandlers) {
-    this.#handlers = handlers;
-  }
-
+class BatchingProcess extends FakeProcess {
   get runs(): Run[] {
     return this.commands.filter((command) => command.type === "run");
   }
@@ -35,27 +21,15 @@ class BatchingProcess {
     return load?.type === "load" ? load.maxRows : undefined;
   }
 
-  post(command: RunnerCommand): void {
-    this.commands.push(command);
-  }
-  kill(): void {
-    this.die({ ...DIED, signal: "SIGKILL" });
-  }
-  die(exit: RunnerExit = DIED): void {
-    if (!this.isAlive) return;
-    this.isAlive = false;
-    queueMicrotask(() => this.#handlers.onExit(exit));
-  }
-
   /** Says that it is ready and has loaded what it was asked to load. */
   getReady(): void {
-    this.#handlers.onReport({ type: "ready" });
+    this.ready();
     this.answerLoads();
   }
   answerLoads(): void {
     for (const command of this.commands)
       if (command.type === "load")
-        this.#handlers.onReport({
+        this.handlers.onReport({
           type: "loaded",
           seq: command.seq,
           provider: "cpu",
@@ -64,10 +38,10 @@ class BatchingProcess {
         });
   }
   begin(...seqs: (number | undefined)[]): void {
-    this.#handlers.onReport({ type: "batch", seqs: seqs as number[], rows: seqs.length });
+    this.handlers.onReport({ type: "batch", seqs: seqs as number[], rows: seqs.length });
   }
   answer(seq: number | undefined, batchSize?: number): void {
-    this.#handlers.onReport({
+    this.handlers.onReport({
       type: "done",
       seq: seq as number,
       output: { kind: "output", tensors: [] },
@@ -76,61 +50,18 @@ class BatchingProcess {
     });
   }
   limit(maxRows: number): void {
-    this.#handlers.onReport({ type: "batch_limit", modelKey: "m", maxRows, reason: "told to" });
+    this.handlers.onReport({ type: "batch_limit", modelKey: "m", maxRows, reason: "told to" });
   }
 }
-
-class JobSpy implements Job {
-  readonly model;
-  readonly executionLimitMs: number | undefined;
-  readonly input = { kind: "tensors" as const, tensors: [] };
-  readonly inputBytes = 0;
-  readonly heard: string[] = [];
-  result: RunResult | undefined;
-
-  constructor(key: string, executionLimitMs: number | undefined) {
-    const manifest = key === "single" ? {} : { batching: { max_size: MAX_SIZE, max_delay_ms: 0 } };
-    this.model = { key, path: `/${key}.onnx`, manifest };
-    this.executionLimitMs = executionLimitMs;
-  }
-  onStarted(): void {
-    this.heard.push("started");
-  }
-  onDone(result: RunResult): void {
-    this.heard.push("done");
-    this.result = result;
-  }
-  onFailed(error: { code: string }): void {
-    this.heard.push(error.code);
-  }
-}
-
-const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 function rig() {
-  const clock = new ManualClock();
-  const processes: BatchingProcess[] = [];
-  const lines: string[] = [];
-  const supervisor = new Supervisor({
-    spawn: (handlers) => {
-      const process = new BatchingProcess(handlers);
-      processes.push(process);
-      return process;
-    },
-    clock,
-    random: () => 0.5,
-    log: createLogger("test", "warn", { write: (line) => void lines.push(line) }),
-    slots: 1,
-    cores: 2,
-    providers: ["cpu"],
-    executionLimitMs: 1000,
-    onModel: () => {},
-  });
+  const supervised = supervise((handlers) => new BatchingProcess(handlers), { executionLimitMs: 1000 });
+  const { supervisor, last } = supervised;
   const submit = (executionLimitMs?: number, key = "m") => {
-    const job = new JobSpy(key, executionLimitMs);
+    const manifest = key === "single" ? {} : { batching: { max_size: MAX_SIZE, max_delay_ms: 0 } };
+    const job = new JobSpy(key, manifest, executionLimitMs);
     return { job, heard: job.heard, ticket: supervisor.submit(job) };
   };
-  const last = (): BatchingProcess => processes.at(-1) as BatchingProcess;
   /** So many tasks with a process that is ready. */
   const ready = (count: number, limitsMs: readonly number[] = []) => {
     last().getReady();
@@ -139,7 +70,7 @@ function rig() {
     const seqs = last().runs.map(({ seq }) => seq);
     return { jobs, seqs };
   };
-  return { clock, processes, lines, supervisor, submit, last, ready };
+  return { ...supervised, submit, ready };
 }
 
 test("enough is handed ahead for the batch that runs and the next one, of other models no more than before", () => {

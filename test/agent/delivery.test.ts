@@ -120,6 +120,8 @@ class Life {
       isSuspect: false,
       startedAt: 0,
       loadMs: 0,
+      concurrency: 1,
+      mayFinish: false,
     };
   }
 }

@@ -1,7 +1,6 @@
 /** Downloads of model files that are cut at any byte, killed, damaged and slowed down; and what is told of them meanwhile. */
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -16,13 +15,10 @@ import type { HttpReply, HttpRequest } from "../../agent/link/network.ts";
 import { BlobCache } from "../../agent/models/blob-cache.ts";
 import { DownloadProgress } from "../../agent/models/download-progress.ts";
 import { Pace, SpeedFloor } from "../../agent/models/pace.ts";
-import { inheritedArguments } from "../../agent/runner/process.ts";
 import { buildMlp } from "../../models/onnx/synthetic.ts";
-import { AgentRig } from "../support/agent-rig.ts";
-import { FakeGateway } from "../support/fake-gateway.ts";
-import { FaultProxy } from "../support/fault-proxy.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { until } from "../support/until.ts";
+import { startAgentToKill } from "./killed-agent.ts";
 
 /** Time that passes at once: nothing here is about how long. */
 const hurry: Clock = {
@@ -151,20 +147,8 @@ describe("a download", () => {
   });
 
   test("in an agent that is killed is gone on with by the next one", async (context) => {
-    const gateway = await FakeGateway.start();
-    const proxy = await FaultProxy.start({ host: "127.0.0.1", port: Number(new URL(gateway.url).port) });
-    const stateDir = await mkdtemp(join(tmpdir(), "legacygpu-killed-"));
-    const { key, caPem } = gateway;
-    const access = { url: `wss://localhost:${proxy.port}`, key, caPem, stateDir };
-    const entry = join(import.meta.dirname, "outage-agent.ts");
-    const program = [...inheritedArguments(), entry, JSON.stringify(access)];
-    const killed = spawn(process.execPath, program, { stdio: "inherit" });
-    context.after(async () => {
-      killed.kill("SIGKILL");
-      await proxy.close();
-      await gateway.close();
-      await rm(stateDir, { recursive: true, force: true });
-    });
+    const killed = await startAgentToKill(context);
+    const { gateway, proxy, stateDir } = killed;
     const model = gateway.addModel("large", buildMlp({ widths: [64, 12_000, 10] }));
     const order = { type: "load_model", model, preload: true } as const;
     const part = join(stateDir, "models", "blobs", `${model.file.slice("sha256:".length)}.onnx.part`);
@@ -177,13 +161,12 @@ describe("a download", () => {
     proxy.throttle(2_000_000);
     gateway.send(order);
     await until("a part of the file", async () => (await sizeOf()) > 300_000);
-    killed.kill("SIGKILL");
+    killed.kill();
     await until("the agent to be gone", () => gateway.linkCount === 0);
     const present = await sizeOf();
     assert.ok(present < model.fileBytes);
     proxy.throttle(undefined);
-    const next = await AgentRig.start({ agent: access });
-    context.after(() => next.close());
+    const next = await killed.followedBy();
     const { instanceId } = next.agent.status();
     await gateway.next("hello", (message) => message.instanceId === instanceId);
     gateway.send(order);

@@ -1,20 +1,18 @@
 /** A real agent behind a network that fails in every way: work goes on, nothing is lost, and it comes back by itself. */
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { decodeValue, encodeValue } from "@legacygpu/shared/protocol/codec";
 import type { ModelRef, TaskOutput } from "@legacygpu/shared/protocol/messages";
-import { inheritedArguments } from "../../agent/runner/process.ts";
 import { buildEndlessLoop, buildSlow } from "../../models/onnx/hostile.ts";
 import { buildIdentity } from "../../models/onnx/synthetic.ts";
 import { AgentRig, type AgentRigOptions } from "../support/agent-rig.ts";
-import { FakeGateway, fakeTask, floats } from "../support/fake-gateway.ts";
-import { FaultProxy } from "../support/fault-proxy.ts";
+import { type FakeGateway, fakeTask, floats } from "../support/fake-gateway.ts";
+import type { FaultProxy } from "../support/fault-proxy.ts";
 import { until } from "../support/until.ts";
+import { startAgentToKill } from "./killed-agent.ts";
 
 async function withRig(options: AgentRigOptions, run: (rig: AgentRig) => Promise<void>): Promise<void> {
   const rig = await AgentRig.start({ isProxied: true, ...options });
@@ -71,20 +69,8 @@ test("a link that is cut and refused: computing goes on, the results wait on the
 });
 
 test("what a killed agent has finished is announced and delivered by the next one; what it was running is not", async (context) => {
-  const gateway = await FakeGateway.start();
-  const proxy = await FaultProxy.start({ host: "127.0.0.1", port: Number(new URL(gateway.url).port) });
-  const stateDir = await mkdtemp(join(tmpdir(), "legacygpu-killed-"));
-  const { key, caPem } = gateway;
-  const access = { url: `wss://localhost:${proxy.port}`, key, caPem, stateDir };
-  const entry = join(import.meta.dirname, "outage-agent.ts");
-  const program = [...inheritedArguments(), entry, JSON.stringify(access)];
-  const killed = spawn(process.execPath, program, { stdio: "inherit" });
-  context.after(async () => {
-    killed.kill("SIGKILL");
-    await proxy.close();
-    await gateway.close();
-    await rm(stateDir, { recursive: true, force: true });
-  });
+  const killed = await startAgentToKill(context);
+  const { gateway, proxy } = killed;
   const slow = await slowModel(gateway);
   const endless = await ready(gateway, "endless", buildEndlessLoop());
   const finished = fakeTask(slow, { input: slowInput });
@@ -94,18 +80,17 @@ test("what a killed agent has finished is announced and delivered by the next on
   proxy.refuse(true);
   proxy.cut();
   const { token, taskId } = finished;
-  const isStored = async (): Promise<boolean> => (await spoolOf(access)).includes(`${token}.outcome`);
+  const isStored = async (): Promise<boolean> => (await spoolOf(killed)).includes(`${token}.outcome`);
   await until("the result on the disk", isStored);
-  killed.kill("SIGKILL");
+  killed.kill();
   proxy.refuse(false);
-  const next = await AgentRig.start({ agent: access });
-  context.after(() => next.close());
+  const next = await killed.followedBy();
   const { instanceId } = next.agent.status();
   const hello = await gateway.next("hello", (message) => message.instanceId === instanceId);
   assert.deepEqual(hello.held, [{ taskId, token }]);
   assert.equal(hello.workerId, gateway.all("hello")[0]?.workerId);
   await gateway.result(token);
-  await until("the disk to be empty", async () => (await spoolOf(access)).length === 0);
+  await until("the disk to be empty", async () => (await spoolOf(killed)).length === 0);
 });
 
 test("transfers that were under way when the link was lost go on when it is back", async () => {

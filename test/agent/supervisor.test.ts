@@ -1,40 +1,13 @@
-/** The runner's supervisor on a virtual clock, with processes that do what a test tells them to. */
+/** What the runner's supervisor does as its processes load, answer, hang and die. */
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { fail, toWireError } from "@legacygpu/shared/errors";
-import { createLogger } from "@legacygpu/shared/log";
-import type { Job, ModelEvent } from "../../agent/runner/job.ts";
-import type { RunnerExit, RunnerHandlers } from "../../agent/runner/process.ts";
-import { Supervisor, type SupervisorOptions } from "../../agent/runner/supervisor.ts";
-import type { RunnerCommand } from "../../agent/runner/wire.ts";
-import { ManualClock } from "../support/manual-clock.ts";
+import type { SupervisorOptions } from "../../agent/runner/supervisor.ts";
+import { DIED, FakeProcess, JobSpy, settled, supervise } from "./supervisor-rig.ts";
 
-const DIED: RunnerExit = { code: null, signal: "SIGSEGV", isOutOfMemory: false, lastWords: "" };
-
-class FakeProcess {
-  readonly pid = 1;
-  readonly handlers: RunnerHandlers;
-  readonly commands: RunnerCommand[] = [];
-  isAlive = true;
-  constructor(handlers: RunnerHandlers) {
-    this.handlers = handlers;
-  }
-
-  post(command: RunnerCommand): void {
-    this.commands.push(command);
-  }
-  kill(): void {
-    this.die({ ...DIED, signal: "SIGKILL" });
-  }
-  die(exit: RunnerExit = DIED): void {
-    if (!this.isAlive) return;
-    this.isAlive = false;
-    queueMicrotask(() => this.handlers.onExit(exit));
-  }
-  ready(): void {
-    this.handlers.onReport({ type: "ready" });
-  }
+/** Answers its commands one by one. */
+class OrderlyProcess extends FakeProcess {
   /** Answers the oldest command that has none. @param executeMs how long the run took. */
   answer(executeMs = 0.01): void {
     const command = this.commands.shift();
@@ -53,55 +26,13 @@ class FakeProcess {
   }
 }
 
-class JobSpy implements Job {
-  readonly model;
-  readonly executionLimitMs: number | undefined;
-  readonly input = { kind: "tensors" as const, tensors: [] };
-  readonly inputBytes = 0;
-  readonly heard: string[] = [];
-  constructor(modelKey = "m", executionLimitMs?: number) {
-    this.model = { key: modelKey, path: "/m.onnx", manifest: {} };
-    this.executionLimitMs = executionLimitMs;
-  }
-  onStarted(): void {
-    this.heard.push("started");
-  }
-  onDone(): void {
-    this.heard.push("done");
-  }
-  onFailed(error: { code: string }): void {
-    this.heard.push(error.code);
-  }
-}
-
-const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
 function rig(more: Partial<SupervisorOptions> = {}) {
-  const clock = new ManualClock();
-  const processes: FakeProcess[] = [];
-  const models: ModelEvent[] = [];
-  const supervisor = new Supervisor({
-    spawn: (handlers) => {
-      const process = new FakeProcess(handlers);
-      processes.push(process);
-      return process;
-    },
-    clock,
-    random: () => 0.5,
-    log: createLogger("test", "silent"),
-    slots: 1,
-    cores: 8,
-    providers: ["cpu"],
-    executionLimitMs: 60_000,
-    onModel: (event) => void models.push(event),
-    ...more,
-  });
-  const submit = (modelKey?: string, executionLimitMs?: number) => {
-    const job = new JobSpy(modelKey, executionLimitMs);
-    return { heard: job.heard, ticket: supervisor.submit(job) };
+  const supervised = supervise((handlers) => new OrderlyProcess(handlers), more);
+  const submit = (modelKey = "m", executionLimitMs?: number) => {
+    const job = new JobSpy(modelKey, {}, executionLimitMs);
+    return { heard: job.heard, ticket: supervised.supervisor.submit(job) };
   };
-  const last = (): FakeProcess => processes.at(-1) as FakeProcess;
-  return { clock, processes, models, supervisor, submit, last };
+  return { ...supervised, submit };
 }
 
 describe("the supervisor", () => {

@@ -3,12 +3,13 @@
 import assert from "node:assert/strict";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, afterEach, before, test } from "node:test";
+import { before, test } from "node:test";
 import type { BatchResult } from "../../client/index.ts";
 import { createBatchSchema } from "../../shared/api/tasks.ts";
+import { startApiForFile } from "../support/api-for-file.ts";
 import { sampleBatch, sampleBatchResult } from "../support/api-samples.ts";
 import { type CliOptions, type CliRun, runTestCli, startCli } from "../support/cli-rig.ts";
-import { type Answer, FakeApi, type FakeRequest, problem } from "../support/fake-api.ts";
+import { type Answer, type FakeRequest, problem } from "../support/fake-api.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { until } from "../support/until.ts";
 
@@ -19,28 +20,18 @@ const GET = "GET /batches/batch_1";
 const RESULTS = "GET /batches/batch_1/results";
 const MANY = Array.from({ length: 1000 }, (_, i) => `${String(i).padStart(4, "0")}.png`);
 
-let api: FakeApi;
-let env: Record<string, string>;
+const { api, env } = await startApiForFile();
 /** With three pictures. */
 let few = "";
 /** With a thousand. */
 let many = "";
 
 before(async () => {
-  api = await FakeApi.start();
-  env = {
-    LEGACYGPU_HOME: join(api.dir, "home"),
-    LEGACYGPU_URL: api.url,
-    LEGACYGPU_CA: api.caFile,
-    LEGACYGPU_KEY: "lgk_env",
-  };
   few = join(api.dir, "few");
   many = join(api.dir, "many");
   await writePictures(few, ["a.png", "b.png", "c.png"]);
   await writePictures(many, MANY);
 });
-afterEach(() => api.reset());
-after(() => api.close());
 
 async function writePictures(folder: string, names: readonly string[], bytes = PNG): Promise<void> {
   await mkdir(folder, { recursive: true });

@@ -1,28 +1,15 @@
 /** `legacygpu join-token …` and `legacygpu worker list|approve|revoke` against a real HTTPS server. */
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { after, afterEach, before, test } from "node:test";
+import { test } from "node:test";
 import type { EnrolledWorkerJson, JoinTokenJson } from "../../client/index.ts";
 import { encodeJoinToken } from "../../shared/join-token.ts";
+import { startApiForFile } from "../support/api-for-file.ts";
 import { runTestCli } from "../support/cli-rig.ts";
-import { FakeApi, problem } from "../support/fake-api.ts";
+import { problem } from "../support/fake-api.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
-let api: FakeApi;
-let env: Record<string, string>;
-
-before(async () => {
-  api = await FakeApi.start();
-  env = {
-    LEGACYGPU_HOME: join(api.dir, "home"),
-    LEGACYGPU_URL: api.url,
-    LEGACYGPU_CA: api.caFile,
-    LEGACYGPU_KEY: "lgk_env",
-  };
-});
-afterEach(() => api.reset());
-after(() => api.close());
+const { api, env } = await startApiForFile();
 
 const run = (...argv: string[]): ReturnType<typeof runTestCli> =>
   runTestCli(argv, { env, clock: new ManualClock(Date.UTC(2026, 0, 2, 3, 30)) });

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, afterEach, before, test } from "node:test";
+import { before, test } from "node:test";
+import { startApiForFile } from "../support/api-for-file.ts";
 import {
   completedTask,
   eventText,
@@ -14,25 +15,15 @@ import {
   sampleTask,
 } from "../support/api-samples.ts";
 import { type CliOptions, runTestCli, startCli } from "../support/cli-rig.ts";
-import { FakeApi, problem } from "../support/fake-api.ts";
+import { problem } from "../support/fake-api.ts";
 
-let api: FakeApi;
-let env: Record<string, string>;
+const { api, env } = await startApiForFile();
 let picture = "";
 
 before(async () => {
-  api = await FakeApi.start();
-  env = {
-    LEGACYGPU_HOME: join(api.dir, "home"),
-    LEGACYGPU_URL: api.url,
-    LEGACYGPU_CA: api.caFile,
-    LEGACYGPU_KEY: "lgk_env",
-  };
   picture = join(api.dir, "my.png");
   await writeFile(picture, Uint8Array.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 1]));
 });
-afterEach(() => api.reset());
-after(() => api.close());
 
 const run = (argv: string[], options: CliOptions = {}): ReturnType<typeof runTestCli> =>
   runTestCli(argv, { env, ...options });

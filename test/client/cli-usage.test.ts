@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { after, afterEach, before, test } from "node:test";
+import { test } from "node:test";
 import { LegacyGpuClient } from "../../client/index.ts";
 import { pinnedFetch } from "../../client/pinned-fetch.ts";
 import { type UsageJson, usageSchema } from "../../shared/api/usage.ts";
+import { startApiForFile } from "../support/api-for-file.ts";
 import { runTestCli } from "../support/cli-rig.ts";
-import { FakeApi, problem } from "../support/fake-api.ts";
+import { problem } from "../support/fake-api.ts";
 
 const USAGE: UsageJson = usageSchema.parse({
   tenant: "acme",
@@ -17,20 +17,7 @@ const USAGE: UsageJson = usageSchema.parse({
   requests: { used: 40, limit: null },
 });
 
-let api: FakeApi;
-let env: Record<string, string>;
-
-before(async () => {
-  api = await FakeApi.start();
-  env = {
-    LEGACYGPU_HOME: join(api.dir, "home"),
-    LEGACYGPU_URL: api.url,
-    LEGACYGPU_CA: api.caFile,
-    LEGACYGPU_KEY: "lgk_env",
-  };
-});
-afterEach(() => api.reset());
-after(() => api.close());
+const { api, env } = await startApiForFile();
 
 test("usage shows what was used beside what may be used", async () => {
   api.on("GET /usage", { json: USAGE });

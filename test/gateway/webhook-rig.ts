@@ -13,6 +13,7 @@ import type { TaskJson } from "@legacygpu/shared/api/tasks";
 import { createLogger } from "@legacygpu/shared/log";
 import type { TaskState } from "@legacygpu/shared/task";
 import { ensureCertificates } from "../../certs/index.ts";
+import { verifyWebhook } from "../../client/verify-webhook.ts";
 import type { Principal } from "../../gateway/auth/principal.ts";
 import type { TaskRecord, TaskWebhook, WebhookEvent } from "../../gateway/tasks/record.ts";
 import type { Endpoint } from "../../gateway/webhooks/endpoint.ts";
@@ -263,4 +264,9 @@ export function taskView(id: string, more: Partial<TaskJson> = {}): TaskJson {
     tags: [],
     ...more,
   };
+}
+
+/** A receiver's own check of what it got. */
+export function verified(rig: WebhookRig, { headers, body }: Received, secret: string | string[]) {
+  return verifyWebhook({ headers, body, secret, nowMs: rig.clock.now() });
 }
