@@ -8,11 +8,16 @@ import {
   auditVerificationSchema,
 } from "@legacygpu/shared/api/audit";
 import {
+  type BalancingJson,
+  balancingSchema,
   balancingSetSchema,
   type ClusterHealth,
   type ClusterMetrics,
   clusterHealthSchema,
   clusterMetricsSchema,
+  type SetBalancing,
+  type SiteJson,
+  siteListSchema,
   type WorkerJson,
   workerListSchema,
 } from "@legacygpu/shared/api/cluster";
@@ -82,6 +87,13 @@ export interface ClientOptions {
   readonly retry?: Partial<RetryPolicy>;
   readonly clock?: Clock;
   readonly random?: Random;
+}
+
+export interface InferOptions {
+  readonly version?: string;
+  readonly signal?: AbortSignal;
+  /** Refused with `requirement_unmet` unless a worker is connected that could run it. Default: it waits for one. */
+  readonly noWait?: boolean;
 }
 
 export type CreatedKey = z.infer<typeof createdKeySchema>;
@@ -157,6 +169,14 @@ export class LegacyGpuClient {
   }
 
   /**
+   * The task with its `choice`: which workers there were, what each would have cost, and why one was chosen. Of a task that waits as it is now; of one
+   * that was sent only when it was submitted with `explain`.
+   */
+  explain(id: string, signal?: AbortSignal): Promise<TaskJson> {
+    return this.#get(`/tasks/${segment(id)}`, taskJsonSchema, signal, { explain: 1 });
+  }
+
+  /**
    * Returns the task once it is COMPLETED, FAILED, CANCELLED or TIMED_OUT; see `resultOf`. Bridges a gateway that is away
    * for up to a minute.
    *
@@ -194,11 +214,12 @@ export class LegacyGpuClient {
   infer(
     model: string,
     request: InferRequest,
-    { version, signal }: { readonly version?: string; readonly signal?: AbortSignal } = {},
+    { version, signal, noWait = false }: InferOptions = {},
   ): Promise<InferResponse> {
     const ofVersion = version === undefined ? "" : `/versions/${segment(version)}`;
     const path = `/v2/models/${segment(model)}${ofVersion}/infer`;
-    const call = { method: "POST", path, json: request, timeoutMs: 300_000 } as const;
+    const json = noWait ? { ...request, parameters: { ...request.parameters, no_wait: true } } : request;
+    const call = { method: "POST", path, json, timeoutMs: 300_000 } as const;
     return this.#transport.request(call, inferResponseSchema, signal);
   }
 
@@ -303,10 +324,24 @@ export class LegacyGpuClient {
     return (await this.#get("/cluster/workers", workerListSchema, signal)).workers;
   }
 
-  /** @returns the strategy now in use, by its full name. */
-  async setStrategy(strategy: string, signal?: AbortSignal): Promise<StrategyName> {
-    const call = { method: "PUT", path: "/cluster/config/balancing", json: { strategy } } as const;
-    return (await this.#transport.request(call, balancingSetSchema, signal)).new_strategy;
+  /** The sites of the workers that are connected, or were lately, and the path to each. */
+  async sites(signal?: AbortSignal): Promise<SiteJson[]> {
+    return (await this.#get("/cluster/sites", siteListSchema, signal)).sites;
+  }
+
+  /** Which strategy chooses workers: for all models, and for those that have one of their own. */
+  balancing(signal?: AbortSignal): Promise<BalancingJson> {
+    return this.#get("/cluster/config/balancing", balancingSchema, signal);
+  }
+
+  /** @param strategy null: the configured one again. @returns the strategy now in use, by its full name. */
+  setStrategy(strategy: string | null, signal?: AbortSignal): Promise<StrategyName> {
+    return this.#putBalancing({ strategy }, signal);
+  }
+
+  /** A strategy for one model alone. @param strategy null: that of all the others again. @returns the one now in use for the model. */
+  overrideStrategy(model: string, strategy: string | null, signal?: AbortSignal): Promise<StrategyName> {
+    return this.#putBalancing({ strategy, model }, signal);
   }
 
   async models(signal?: AbortSignal): Promise<ModelJson[]> {
@@ -355,6 +390,11 @@ export class LegacyGpuClient {
   /** Reads the whole audit log and checks its chain. */
   verifyAudit(signal?: AbortSignal): Promise<AuditVerification> {
     return this.#get("/audit/verification", auditVerificationSchema, signal);
+  }
+
+  async #putBalancing(json: SetBalancing, signal?: AbortSignal): Promise<StrategyName> {
+    const call = { method: "PUT", path: "/cluster/config/balancing", json } as const;
+    return (await this.#transport.request(call, balancingSetSchema, signal)).new_strategy;
   }
 
   #switchQueue(model: string, verb: "pause" | "resume", signal?: AbortSignal): Promise<ModelQueueJson> {

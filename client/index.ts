@@ -1,6 +1,12 @@
 /** The SDK: everything that a program needs to use a legacygpu gateway. Runs in Node and in a browser. */
 
-export type { ClusterHealth, ClusterMetrics, WorkerJson } from "@legacygpu/shared/api/cluster";
+export type {
+  BalancingJson,
+  ClusterHealth,
+  ClusterMetrics,
+  SiteJson,
+  WorkerJson,
+} from "@legacygpu/shared/api/cluster";
 export type { DeploymentJson, PutDeployment } from "@legacygpu/shared/api/deployments";
 export type {
   CreateJoinToken,
@@ -38,6 +44,7 @@ export { type BatchResultsOptions, endedIn } from "./batches.ts";
 export {
   type ClientOptions,
   type CreatedKey,
+  type InferOptions,
   LegacyGpuClient,
 } from "./client.ts";
 export type { DeploymentAdmin } from "./deployments.ts";

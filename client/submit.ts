@@ -12,6 +12,8 @@ export interface SubmitOptions {
   readonly idempotencyKey?: string;
   /** The task's id, chosen by the caller; see `newTaskId`. */
   readonly id?: string;
+  /** How its worker is chosen is to be kept, for `client.explain`. */
+  readonly explain?: boolean;
 }
 
 export interface ImageOptions {
@@ -21,6 +23,7 @@ export interface ImageOptions {
   readonly priority?: Priority;
   /** From now to the final answer. */
   readonly deadlineMs?: number;
+  readonly explain?: boolean;
   /** As in {@link SubmitOptions}. */
   readonly idempotencyKey?: string;
 }
@@ -28,13 +31,14 @@ export interface ImageOptions {
 export function submitTask(
   transport: Transport,
   task: CreateTask,
-  { id, idempotencyKey }: SubmitOptions,
+  { id, idempotencyKey, explain }: SubmitOptions,
   signal?: AbortSignal,
 ): Promise<TaskJson> {
+  const query = explainQuery(explain);
   const call: Call =
     id === undefined
-      ? { method: "POST", path: "/tasks", headers: keyHeader(idempotencyKey), json: task }
-      : { method: "PUT", path: `/tasks/${encodeURIComponent(id)}`, json: task };
+      ? { method: "POST", path: "/tasks", query, headers: keyHeader(idempotencyKey), json: task }
+      : { method: "PUT", path: `/tasks/${encodeURIComponent(id)}`, query, json: task };
   return transport.request(call, taskJsonSchema, signal);
 }
 
@@ -52,11 +56,15 @@ export async function submitImage(
       "The bytes are no picture of a known kind; give its contentType if they are.",
     );
   }
-  const { version, priority, deadlineMs, idempotencyKey } = options;
+  const { version, priority, deadlineMs, explain, idempotencyKey } = options;
   const raw = { contentType, sizeBytes: bytes.byteLength, open: () => bytes };
-  const query = { model, version, priority, deadline_ms: deadlineMs };
+  const query = { model, version, priority, deadline_ms: deadlineMs, ...explainQuery(explain) };
   const call: Call = { method: "POST", path: "/tasks", query, headers: keyHeader(idempotencyKey), raw };
   return transport.request(call, taskJsonSchema, signal);
+}
+
+function explainQuery(explain: boolean | undefined): { readonly explain?: number } {
+  return explain === true ? { explain: 1 } : {};
 }
 
 function keyHeader(given: string | undefined): Record<string, string> {

@@ -21,6 +21,8 @@ export class Counters {
   staleMessages = 0;
   /** Messages of a type that this version does not know. */
   unknownMessages = 0;
+  /** Answers to pings that were not out: the round trip of such a worker is not to be had from it. */
+  unknownPongs = 0;
   readonly #latencies = new LatencySamples(LATENCY_SAMPLES);
   readonly #latenciesOfModels = new Map<string, LatencySamples>();
 

@@ -12,6 +12,7 @@ const REMEDIES: Partial<Record<ErrorCode, string>> = {
     "start a gateway with `legacygpu up`, or name the right one with --url or LEGACYGPU_URL",
   model_not_found: "`legacygpu model list` shows what there is; `legacygpu model push NAME FILE` adds one",
   model_in_use: "wait until its tasks have ended or move the alias; --force removes it all the same",
+  model_deployed: "`legacygpu model undeploy NAME` first, or deploy another version",
   task_not_found: "`legacygpu task list` shows your tasks; a key sees only its own",
   batch_not_found: "the id is what `legacygpu task submit --batch` printed; a key sees only its own",
   task_not_finished:

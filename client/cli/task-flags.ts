@@ -27,6 +27,11 @@ export interface TaskFlags {
   readonly label?: Record<string, string>;
   readonly provider?: string[];
   readonly minVram?: number;
+  readonly family?: string[];
+  readonly region?: string[];
+  readonly requireWorker?: boolean;
+  /** False: no second copy. */
+  readonly hedge?: boolean;
   readonly webhook?: string;
   readonly metadata?: Record<string, string>;
   readonly tag?: string[];
@@ -52,6 +57,10 @@ export function addTaskFlags(command: Command): Command {
       "only with so much GPU memory",
       wholeNumber({ min: 1, max: 10_000_000 }),
     )
+    .option("--family <name>", "only with a card of this family, like Polaris; may be repeated", collect)
+    .option("--region <name>", "its data stays on workers of this region; may be repeated", collect)
+    .option("--require-worker", "refuse it when no connected worker could run it, instead of waiting for one")
+    .option("--no-hedge", "never a second copy of it beside the first, however late that is")
     .option("--webhook <url>", "is told when the task has ended")
     .option("--tag <tag>", "to find it by; may be repeated", collect)
     .option("--metadata <name=value>", "kept with the task; may be repeated", collectPairs)
@@ -85,7 +94,11 @@ export function taskOptions(flags: TaskFlags): Omit<CreateTask, "input"> {
       labels: flags.label,
       providers: flags.provider,
       min_vram_mb: flags.minVram,
+      families: flags.family,
+      residency: flags.region,
     }),
+    no_wait: flags.requireWorker,
+    hedge: flags.hedge === false ? false : undefined,
     webhook: flags.webhook === undefined ? undefined : { url: flags.webhook },
     metadata: flags.metadata,
     tags: flags.tag,

@@ -20,6 +20,7 @@ import type { Principal } from "../auth/principal.ts";
 import type { Socket, SocketRoute } from "../http/exchange.ts";
 import type { Counters } from "../metrics.ts";
 import { BlobLocations } from "../models/locations.ts";
+import type { RandomBytes } from "../registry/pings.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { ModelStateMessage, Worker } from "../registry/worker.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
@@ -28,7 +29,8 @@ import { Session, type SessionEvents, type WorkerMessage } from "./session.ts";
 
 /** An agent that connects and says nothing is closed. */
 const HELLO_TIMEOUT_MS = 10_000;
-const PING_BYTES = 8;
+/** How often it is looked whose ping is due: not all at once, or they would wait for each other. */
+const PING_CHECK_MS = 100;
 /** Silence is noticed this much after the timeout at most. */
 const SILENCE_CHECK_MS = 1000;
 const BLOB_SWEEP_MS = 1000;
@@ -38,7 +40,7 @@ export interface HubOptions {
   readonly log: Logger;
   /** The keys, and the enrolled workers: their links end with them. */
   readonly revocable: readonly Revocable[];
-  readonly gatekeeper: Gatekeeper;
+  readonly gatekeeper: Pick<Gatekeeper, "admitWorker">;
   /** Whether a worker id belongs to a worker that has enrolled: whoever comes with a key must take another. Default: none does. */
   readonly isEnrolled?: ((workerId: string) => boolean) | undefined;
   readonly registry: Registry;
@@ -47,8 +49,20 @@ export interface HubOptions {
   readonly outputs: AttemptOutputs;
   /** Told of what workers say of models, after it has been noted with the worker. */
   readonly onModelState?: ((worker: Worker, message: ModelStateMessage) => void) | undefined;
+  /** Told of every ping, and of every sign of life. */
+  /** For the pings, so that no agent can answer one that it has not received. Default: those of the system. */
+  readonly randomBytes?: RandomBytes | undefined;
+  readonly health?: LinkHealth | undefined;
   readonly heartbeatIntervalMs: number;
   readonly heartbeatTimeoutMs: number;
+}
+
+/** Who watches whether workers are alive. */
+export interface LinkHealth {
+  /** A ping is on its way to it. */
+  pinged(worker: Worker): void;
+  /** Something has come from it: a message, an acknowledgement, the answer to a ping. */
+  heard(worker: Worker): void;
 }
 
 export class Hub implements SessionEvents {
@@ -65,6 +79,7 @@ export class Hub implements SessionEvents {
     this.#locations = new BlobLocations({ clock });
     this.#timers = [
       every(clock, heartbeatIntervalMs, () => this.#beat()),
+      every(clock, PING_CHECK_MS, () => this.#pingThoseDue()),
       every(clock, BLOB_SWEEP_MS, () => this.#locations.sweep()),
       every(clock, Math.min(SILENCE_CHECK_MS, heartbeatIntervalMs), () => this.#endSilent()),
     ];
@@ -94,6 +109,13 @@ export class Hub implements SessionEvents {
   }
 
   // ---- SessionEvents
+
+  heard(session: Session): void {
+    const worker = this.#sessions.get(session);
+    if (worker === undefined) return;
+    this.#options.registry.noteHeard(worker);
+    this.#options.health?.heard(worker);
+  }
 
   hello(session: Session, hello: MessageOf<AgentMessage, "hello">): void {
     if (!hello.protocol.includes(PROTOCOL_VERSION)) {
@@ -128,17 +150,22 @@ export class Hub implements SessionEvents {
       case "failed":
         scheduler.failed(worker, message.token, message.error);
         break;
+      case "released":
+        scheduler.released(worker, message.token, message.timings);
+        break;
       case "model_state":
-        worker.heard(message, this.#options.clock.now());
+        registry.modelState(worker, message);
         this.#options.onModelState?.(worker, message);
         break;
       case "telemetry":
+        this.#report(worker, message);
         break;
       case "blob_server":
         this.#locations.serves(worker.id, message);
         break;
       case "blob_state":
         this.#locations.heard(worker.id, message);
+        worker.blobProgress.heard(message, this.#options.clock.monotonic());
         break;
       case "goodbye":
         registry.giveUp(worker, `goodbye: ${message.reason}`);
@@ -148,16 +175,17 @@ export class Hub implements SessionEvents {
     }
   }
 
-  idle(): void {
-    this.#options.scheduler.dispatch();
+  idle(session: Session): void {
+    const { scheduler } = this.#options;
+    const worker = this.#sessions.get(session);
+    if (worker !== undefined) scheduler.dispatching.roomAgain(worker);
+    scheduler.dispatch();
   }
 
   pong(session: Session, payload: Uint8Array): void {
-    if (payload.length !== PING_BYTES) return;
-    const sentAtMs = new DataView(payload.buffer, payload.byteOffset).getFloat64(0);
-    const rttMs = this.#options.clock.monotonic() - sentAtMs;
-    if (rttMs >= 0 && rttMs < this.#options.heartbeatTimeoutMs)
-      this.#sessions.get(session)?.rtt.sample(rttMs);
+    const sample = session.pings.answered(payload);
+    if (sample === undefined) this.#options.counters.unknownPongs += 1;
+    else this.#sessions.get(session)?.path.ponged(sample);
   }
 
   unknownMessages(count: number): void {
@@ -183,6 +211,7 @@ export class Hub implements SessionEvents {
       socket,
       events: this,
       clock,
+      randomBytes: this.#options.randomBytes,
     });
     this.#sessions.set(session, undefined);
     this.#principals.set(session, principal);
@@ -263,7 +292,6 @@ export class Hub implements SessionEvents {
     for (const session of this.#sessions.keys()) {
       if (session.state !== "online") continue;
       session.send({ type: "heartbeat", serverTimeMs: clock.now() });
-      this.#ping(session);
     }
     // A worker that failed to load a model is allowed to try again after a while: time alone can make a task runnable.
     scheduler.dispatch();
@@ -280,10 +308,20 @@ export class Hub implements SessionEvents {
     }
   }
 
+  #pingThoseDue(): void {
+    for (const session of this.#sessions.keys())
+      if (session.state === "online" && session.pings.isDue) this.#ping(session);
+  }
+
   #ping(session: Session): void {
-    const payload = new Uint8Array(PING_BYTES);
-    new DataView(payload.buffer).setFloat64(0, this.#options.clock.monotonic());
-    session.ping(payload);
+    session.ping();
+    const worker = this.#sessions.get(session);
+    if (worker !== undefined) this.#options.health?.pinged(worker);
+  }
+
+  #report(worker: Worker, message: MessageOf<AgentMessage, "telemetry">): void {
+    const { running, queued, cpuPercent, rssBytes } = message;
+    worker.reported = { running, queued, cpuPercent, rssBytes, atMs: this.#options.clock.monotonic() };
   }
 
   #closeRevoked(keyId: string): void {

@@ -17,6 +17,7 @@ import type { AgentMessage, GatewayMessage, MessageOf, ModelRef } from "@legacyg
 import { CLOSE } from "@legacygpu/shared/protocol/version";
 import { ReceiveWindow, SendWindow } from "@legacygpu/shared/protocol/window";
 import type { Socket, SocketHandler, WriteResult } from "../http/exchange.ts";
+import { type LinkLoad, Pings, type RandomBytes } from "../registry/pings.ts";
 import type { WorkerLink } from "../registry/worker.ts";
 import { modelKey } from "../tasks/record.ts";
 
@@ -28,6 +29,8 @@ const ACK_DELAY_MS = 50;
 
 /** What a session tells its owner. */
 export interface SessionEvents {
+  /** Something has arrived, whatever it is; before anything is done about it. */
+  heard(session: Session): void;
   /** The agent has introduced itself. */
   hello(session: Session, hello: Hello): void;
   message(session: Session, message: WorkerMessage): void;
@@ -45,9 +48,11 @@ export interface SessionOptions {
   readonly socket: Socket;
   readonly events: SessionEvents;
   readonly clock: Clock;
+  /** For the pings. Default: those of the system. */
+  readonly randomBytes?: RandomBytes | undefined;
 }
 
-export class Session implements SocketHandler, WorkerLink {
+export class Session implements SocketHandler, WorkerLink, LinkLoad {
   readonly sessionId: string;
   readonly keyId: string;
   readonly #socket: Socket;
@@ -57,6 +62,7 @@ export class Session implements SocketHandler, WorkerLink {
   readonly #receiveWindow = new ReceiveWindow();
   readonly #builder = new FrameBuilder<GatewayMessage>();
   readonly #announced = new Set<string>();
+  readonly pings: Pings;
   #outbox: GatewayMessage[] = [];
   #frames: Uint8Array[] = [];
   #isSocketFull = false;
@@ -67,13 +73,14 @@ export class Session implements SocketHandler, WorkerLink {
   /** Monotonic time of the latest sign of life. */
   lastHeardMs: number;
 
-  constructor({ sessionId, keyId, socket, events, clock }: SessionOptions) {
+  constructor({ sessionId, keyId, socket, events, clock, randomBytes }: SessionOptions) {
     this.sessionId = sessionId;
     this.keyId = keyId;
     this.#socket = socket;
     this.#events = events;
     this.#clock = clock;
     this.lastHeardMs = clock.monotonic();
+    this.pings = new Pings({ clock, load: this, randomBytes });
   }
 
   get state(): "greeting" | "online" | "closed" {
@@ -84,6 +91,14 @@ export class Session implements SocketHandler, WorkerLink {
     return (
       this.#state === "online" && !this.#isSocketFull && this.#frames.length === 0 && this.#sendWindow.isOpen
     );
+  }
+
+  get unacknowledgedBytes(): number {
+    return this.#sendWindow.unacknowledgedBytes;
+  }
+
+  get receivedBytes(): number {
+    return this.#receiveWindow.receivedBytes;
   }
 
   send(message: GatewayMessage): void {
@@ -101,8 +116,8 @@ export class Session implements SocketHandler, WorkerLink {
     this.send({ type: "load_model", model, preload: how === "preload" });
   }
 
-  ping(payload: Uint8Array): void {
-    if (this.#state !== "closed") this.#socket.ping(payload);
+  ping(): void {
+    if (this.#state !== "closed") this.#socket.ping(this.pings.next());
   }
 
   close(code: number, cause: string): void {
@@ -116,7 +131,7 @@ export class Session implements SocketHandler, WorkerLink {
 
   message(bytes: Uint8Array): void {
     if (this.#state === "closed") return;
-    this.lastHeardMs = this.#clock.monotonic();
+    this.#heard();
     this.#receiveWindow.received(bytes.length);
     try {
       const { messages, unknownCount } = agentFrames.decode(bytes);
@@ -133,7 +148,7 @@ export class Session implements SocketHandler, WorkerLink {
   }
 
   pong(payload: Uint8Array): void {
-    this.lastHeardMs = this.#clock.monotonic();
+    this.#heard();
     if (this.#state === "online") this.#events.pong(this, payload);
   }
 
@@ -163,6 +178,11 @@ export class Session implements SocketHandler, WorkerLink {
   }
 
   // ---- inside
+
+  #heard(): void {
+    this.lastHeardMs = this.#clock.monotonic();
+    this.#events.heard(this);
+  }
 
   #handle(message: AgentMessage): void {
     if (this.#state === "greeting") {

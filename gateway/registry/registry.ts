@@ -1,10 +1,12 @@
 /** All workers that are connected, or whose work is still kept for them. */
 
 import type { Clock, Timer } from "@legacygpu/shared/clock";
-import type { WireError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
 import type { WorkerState } from "@legacygpu/shared/task";
-import { type Hello, type NeedsOf, Worker, type WorkerLink } from "./worker.ts";
+import { type Answer, learnFromAnswer } from "./answer.ts";
+import { Sites } from "./sites.ts";
+import { type Hello, type ModelStateMessage, type NeedsOf, Worker, type WorkerLink } from "./worker.ts";
+import { WorkerPath } from "./worker-path.ts";
 
 export interface RegistryOptions {
   readonly clock: Clock;
@@ -26,13 +28,26 @@ export type Arrival =
   /** Another live agent has this id. */
   | { readonly kind: "taken" };
 
+/** Who wants to know of workers. */
+export interface WorkerWatcher {
+  arrived(worker: Worker): void;
+  /** Its state, and perhaps its link. */
+  stateChanged(worker: Worker): void;
+  /** Which models it has in memory, or takes. */
+  modelsChanged(worker: Worker): void;
+}
+
 export class Registry {
   readonly #options: RegistryOptions;
   readonly #workers = new Map<string, Worker>();
   readonly #graceTimers = new Map<Worker, Timer>();
+  readonly #watchers: WorkerWatcher[] = [];
+  /** Those of its workers, and of workers that were here lately. */
+  readonly sites: Sites;
 
   constructor(options: RegistryOptions) {
     this.#options = options;
+    this.sites = new Sites(options.clock);
   }
 
   get all(): Iterable<Worker> {
@@ -53,6 +68,11 @@ export class Registry {
     return count;
   }
 
+  /** What the manifest of a model asks of a worker. */
+  needsOf(model: Parameters<NeedsOf>[0]): ReturnType<NeedsOf> {
+    return this.#options.needsOf?.(model);
+  }
+
   arrive(hello: Hello, link: WorkerLink): Arrival {
     const known = this.#workers.get(hello.workerId);
     if (known !== undefined && known.hello.instanceId === hello.instanceId)
@@ -60,9 +80,13 @@ export class Registry {
     if (known?.link !== undefined) return { kind: "taken" };
     // The process that held this id has ended: nothing of it will come back.
     if (known !== undefined) this.giveUp(known, "the agent was started anew");
-    const worker = new Worker(hello, link, this.#options.clock.now(), this.#options.needsOf);
+    const { clock, needsOf } = this.#options;
+    const path = new WorkerPath(this.sites.enter(hello.site), clock);
+    const worker = new Worker(hello, link, clock.now(), path, needsOf);
+    worker.linkedAtMs = clock.monotonic();
     this.#workers.set(worker.id, worker);
     this.#options.log.info({ workerId: worker.id, site: hello.site, slots: hello.slots }, "worker connected");
+    for (const watcher of this.#watchers) watcher.arrived(worker);
     return { kind: "new", worker };
   }
 
@@ -78,20 +102,50 @@ export class Registry {
     );
   }
 
-  /** A worker answered a task as it should. */
-  noteSuccess(worker: Worker): void {
-    if (worker.health.success() && worker.state === "DEGRADED")
-      this.#setState(worker, "HEALTHY", "it has answered a task again");
+  /** What the answer to a task tells of the worker's speed and of the way to it. */
+  noteAnswer(worker: Worker, answer: Answer): void {
+    worker.path.site.completed += 1;
+    learnFromAnswer(worker, answer, this.#options.clock.monotonic());
   }
 
-  noteFailure(worker: Worker, error: WireError): void {
-    const ejectedMs = worker.health.failure(error, this.#options.clock.monotonic());
-    if (ejectedMs === undefined || (worker.state !== "HEALTHY" && worker.state !== "DEGRADED")) return;
+  /** A sign of life. */
+  noteHeard(worker: Worker): void {
+    worker.path.site.lastSeenAtMs = this.#options.clock.now();
+  }
+
+  /** What an agent tells of a model. */
+  modelState(worker: Worker, message: ModelStateMessage): void {
+    worker.heard(message, this.#options.clock.now());
+    for (const watcher of this.#watchers) watcher.modelsChanged(worker);
+  }
+
+  /** It could not load the model: for a while it is not asked again. */
+  modelFailed(worker: Worker, model: { readonly name: string; readonly version: string }): void {
+    worker.modelFailed(model, this.#options.clock.now());
+    for (const watcher of this.#watchers) watcher.modelsChanged(worker);
+  }
+
+  /** Tasks fail on the worker: it is spared for so long. */
+  spare(worker: Worker, forMs: number, lastError: string): void {
+    worker.sparedUntilMs = this.#options.clock.monotonic() + forMs;
+    if (worker.state !== "HEALTHY" && worker.state !== "DEGRADED") return;
+    const seconds = (forMs / 1000).toFixed(1);
     this.#setState(
       worker,
       "DEGRADED",
-      `tasks failed on it, it is tried again after ${ejectedMs / 1000} s; the last: ${error.message}`,
+      `tasks failed on it, it is tried again after ${seconds} s; the last: ${lastError}`,
     );
+  }
+
+  /** It has answered as it should again. */
+  trust(worker: Worker): void {
+    worker.sparedUntilMs = undefined;
+    if (worker.state === "DEGRADED") this.#setState(worker, "HEALTHY", "it has answered tasks again");
+  }
+
+  /** Has it told of every worker, and of what changes about it, from now on. */
+  watch(watcher: WorkerWatcher): void {
+    this.#watchers.push(watcher);
   }
 
   drain(worker: Worker, cause: string): void {
@@ -105,6 +159,7 @@ export class Registry {
     worker.link = undefined;
     this.#setState(worker, "GONE", cause);
     if (this.#workers.get(worker.id) === worker) this.#workers.delete(worker.id);
+    this.sites.leave(worker.path.site);
     const tokens = [...worker.tokens];
     worker.tokens.clear();
     this.#options.onGone(worker, tokens);
@@ -118,7 +173,8 @@ export class Registry {
   #takeBack(worker: Worker, link: WorkerLink): Arrival {
     this.#stopGrace(worker);
     worker.link = link;
-    this.#setState(worker, worker.health.isTrusted ? "HEALTHY" : "DEGRADED", "reconnected");
+    worker.linkedAtMs = this.#options.clock.monotonic();
+    this.#setState(worker, worker.sparedUntilMs === undefined ? "HEALTHY" : "DEGRADED", "reconnected");
     return { kind: "back", worker };
   }
 
@@ -156,5 +212,6 @@ export class Registry {
     this.#options.log.info({ workerId: worker.id, from: worker.state, to, cause }, "worker changed state");
     worker.state = to;
     worker.cause = cause;
+    for (const watcher of this.#watchers) watcher.stateChanged(worker);
   }
 }

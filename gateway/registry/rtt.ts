@@ -10,6 +10,7 @@ export class RttEstimate {
   readonly #window: number[] = [];
   #smoothedMs: number | undefined;
   #deviationMs = 0;
+  #samples = 0;
 
   /** Undefined before the first sample. */
   get smoothedMs(): number | undefined {
@@ -20,12 +21,18 @@ export class RttEstimate {
     return this.#deviationMs;
   }
 
+  /** How many there were. */
+  get samples(): number {
+    return this.#samples;
+  }
+
   /** The least of the latest samples: the path without queues. */
   get minimumMs(): number | undefined {
     return this.#window.length === 0 ? undefined : Math.min(...this.#window);
   }
 
   sample(rttMs: number): void {
+    this.#samples += 1;
     this.#window.push(rttMs);
     if (this.#window.length > WINDOW) this.#window.shift();
     if (this.#smoothedMs === undefined) {

@@ -13,10 +13,12 @@
 import type { Requirements } from "@legacygpu/shared/manifest";
 import type { AgentMessage, GatewayMessage, MessageOf, ModelRef } from "@legacygpu/shared/protocol/messages";
 import type { WorkerState } from "@legacygpu/shared/task";
-import type { Candidate } from "../balancers/strategy.ts";
+import { vramBytesOf } from "../balancers/known-cards.ts";
 import { modelKey } from "../tasks/record.ts";
-import { Health } from "./health.ts";
-import { RttEstimate } from "./rtt.ts";
+import { BlobProgress } from "./blob-progress.ts";
+import type { RttEstimate } from "./rtt.ts";
+import { ServiceTimes } from "./service-times.ts";
+import type { WorkerPath } from "./worker-path.ts";
 
 export type Hello = MessageOf<AgentMessage, "hello">;
 export type ModelStateMessage = MessageOf<AgentMessage, "model_state">;
@@ -27,20 +29,13 @@ export interface WorkerLink {
   readonly keyId: string;
   /** False while the window is full: nothing is lost, but nothing more should be added. */
   readonly canSend: boolean;
+  /** Sent, and not known to have arrived. */
+  readonly unacknowledgedBytes?: number;
   send(message: GatewayMessage): void;
   /** Tells the agent of a model, once per connection, and again when it is to fetch and load the model at once. */
   announce(model: ModelRef, how?: "preload"): void;
 }
 
-/** More than this in one worker's hands, attempts or runs, would be lost work when it dies. */
-const MAX_CREDIT = 256;
-/** A task is never thought to be shorter: below it the overhead around a task dominates. */
-const MIN_SERVICE_MS = 0.05;
-const SERVICE_GAIN = 0.1;
-/** How fast a smaller batch than usual makes the usual one smaller; a larger one counts at once. */
-const BATCH_DECAY = 0.05;
-/** What is run alone nearly always is not counted as batched. */
-const MIN_BATCH = 1.05;
 /** How long a worker that could not load a model is not asked again. */
 const MODEL_FAILURE_MS = 30_000;
 
@@ -49,12 +44,24 @@ const MIB = 1024 * 1024;
 /** What the manifest of a model asks of a worker; undefined when it asks nothing, or there is no such model. */
 export type NeedsOf = (model: { name: string; version: string }) => Requirements | undefined;
 
-export class Worker implements Candidate {
+/** What an agent said last of itself. */
+export interface ReportedLoad {
+  readonly running: number;
+  readonly queued: number;
+  /** Of all cores, 0 to 100. */
+  readonly cpuPercent: number;
+  readonly rssBytes: number;
+  /** Monotonic. */
+  readonly atMs: number;
+}
+
+export class Worker {
   readonly id: string;
   readonly hello: Hello;
   readonly connectedAtMs: number;
-  readonly rtt = new RttEstimate();
-  readonly health = new Health();
+  readonly path: WorkerPath;
+  readonly serviceTimes = new ServiceTimes();
+  readonly blobProgress: BlobProgress;
   readonly models = new Map<string, ModelStateMessage>();
   /** Tokens of the attempts that it holds. */
   readonly tokens = new Set<number>();
@@ -67,19 +74,33 @@ export class Worker implements Candidate {
   cause = "connected";
   /** Monotonic; when its link broke. */
   linkLostAtMs = 0;
+  /** Monotonic; when the link that it has, or had last, was opened. */
+  linkedAtMs = 0;
+  reported: ReportedLoad | undefined;
+  /** Monotonic; until when it is spared because tasks fail on it. Undefined: it is trusted. */
+  sparedUntilMs: number | undefined;
   completed = 0;
   failed = 0;
-  #serviceMs: number | undefined;
-  /** How many tasks of a model it runs as one, usually; absent: 1. */
-  readonly #batchSizes = new Map<string, number>();
-  #load = 0;
 
-  constructor(hello: Hello, link: WorkerLink, connectedAtMs: number, needsOf: NeedsOf = () => undefined) {
+  constructor(
+    hello: Hello,
+    link: WorkerLink,
+    connectedAtMs: number,
+    path: WorkerPath,
+    needsOf: NeedsOf = () => undefined,
+  ) {
     this.#needsOf = needsOf;
+    this.path = path;
+    this.blobProgress = new BlobProgress(path);
     this.id = hello.workerId;
     this.hello = hello;
     this.link = link;
     this.connectedAtMs = connectedAtMs;
+  }
+
+  /** From its pings. */
+  get rtt(): RttEstimate {
+    return this.path.pings;
   }
 
   get slots(): number {
@@ -90,80 +111,26 @@ export class Worker implements Candidate {
     return this.tokens.size;
   }
 
-  /**
-   * What it holds in runs: attempts that it runs as one share a run. So a model that it batches has more attempts there, enough for the next batch,
-   * and takes no more of its time from the others.
-   */
-  get load(): number {
-    return this.#load;
-  }
-
-  /**
-   * How many runs it may hold: its slots, plus enough on the way that no slot idles for a round trip.
-   *
-   * `1.5 × slots × RTT / service time`, since answers come unevenly; the extra millisecond and the extra two cover what neither ping nor
-   * service time sees.
-   */
-  get credit(): number {
-    const rttMs = this.rtt.smoothedMs;
-    if (rttMs === undefined || this.#serviceMs === undefined) return this.slots + 2;
-    const serviceMs = Math.max(this.#serviceMs, MIN_SERVICE_MS);
-    return Math.min(MAX_CREDIT, this.slots + Math.ceil((1.5 * this.slots * (rttMs + 1)) / serviceMs) + 2);
-  }
-
-  /** Whether it has room for an attempt now. One that is being spared has room for one. */
-  get isOpen(): boolean {
-    if (this.state !== "HEALTHY" && this.state !== "DEGRADED") return false;
-    if (this.link?.canSend !== true) return false;
-    return this.state === "HEALTHY"
-      ? this.#load < this.credit && this.inFlight < MAX_CREDIT
-      : this.inFlight === 0;
-  }
-
-  /** It has the attempt from now on. @returns what that adds to {@link load}. */
-  hold(token: number, model: { name: string; version: string }): number {
-    const batchSize = this.#batchSizes.size === 0 ? undefined : this.#batchSizes.get(modelKey(model));
-    const share = 1 / (batchSize ?? 1);
-    this.tokens.add(token);
-    this.#load += share;
-    return share;
-  }
-
-  /** @param share as {@link hold} returned it. */
-  release(token: number, share: number): void {
-    this.tokens.delete(token);
-    // Thirds do not add up to a whole exactly.
-    this.#load = this.tokens.size === 0 ? 0 : this.#load - share;
-  }
-
-  /**
-   * Learns how many tasks of a model it runs as one. From what it does, not from what the manifest allows: tasks may not fit together,
-   * and an older agent joins none.
-   */
-  ranAsOne(model: { name: string; version: string }, batchSize: number): void {
-    if (batchSize === 1 && this.#batchSizes.size === 0) return;
-    const key = modelKey(model);
-    const usual = this.#batchSizes.get(key) ?? 1;
-    const next = batchSize >= usual ? batchSize : usual + BATCH_DECAY * (batchSize - usual);
-    if (next < MIN_BATCH) this.#batchSizes.delete(key);
-    else this.#batchSizes.set(key, next);
-  }
-
-  /** @param nowMs monotonic */
-  isProbeDue(nowMs: number): boolean {
-    return this.state === "DEGRADED" && this.health.isProbeDue(nowMs);
+  /** Models that it is not asked for, with the wall-clock time until which. */
+  get refusals(): ReadonlyMap<string, number> {
+    return this.#modelFailedUntilMs;
   }
 
   /** That a model may take: of its largest card, or of the machine when it computes on the CPU. */
   get memoryBytes(): number {
     const { hardware, providers } = this.hello;
     if (providers[0] === "cpu") return hardware.memoryBytes;
-    return Math.max(0, ...hardware.gpus.map(({ vramBytes = 0 }) => vramBytes)) || hardware.memoryBytes;
+    return Math.max(0, ...hardware.gpus.map((gpu) => vramBytesOf(gpu) ?? 0)) || hardware.memoryBytes;
   }
 
   canRun(model: { name: string; version: string }, nowMs: number): boolean {
     const untilMs = this.#modelFailedUntilMs.get(modelKey(model));
     if (untilMs !== undefined && nowMs <= untilMs) return false;
+    return this.suits(model);
+  }
+
+  /** Whether it has what the model's manifest asks for. */
+  suits(model: { name: string; version: string }): boolean {
     const needs = this.#needsOf(model);
     return needs === undefined || this.#meets(needs);
   }
@@ -185,14 +152,11 @@ export class Worker implements Candidate {
   #meets({ providers, min_vram_mb: leastVramMib = 0 }: Requirements): boolean {
     const { hardware, providers: own } = this.hello;
     if (providers !== undefined && !providers.some((provider) => own.includes(provider))) return false;
-    return leastVramMib === 0 || hardware.gpus.some(({ vramBytes = 0 }) => vramBytes >= leastVramMib * MIB);
+    return leastVramMib === 0 || hardware.gpus.some((gpu) => (vramBytesOf(gpu) ?? 0) >= leastVramMib * MIB);
   }
 
   /** Learns from a finished task how long its slot was taken. */
-  served(serviceMs: number): void {
-    this.#serviceMs =
-      this.#serviceMs === undefined
-        ? serviceMs
-        : this.#serviceMs + SERVICE_GAIN * (serviceMs - this.#serviceMs);
+  served(model: { name: string; version: string }, serviceMs: number): void {
+    this.serviceTimes.served(modelKey(model), serviceMs);
   }
 }

@@ -33,6 +33,14 @@ export const clusterMetricsSchema = z.object({
 });
 export type ClusterMetrics = z.infer<typeof clusterMetricsSchema>;
 
+const rttJsonSchema = z.object({
+  /** Mean deviation. */
+  deviation_ms: z.number(),
+  /** The least of the last minute: the path without queues. */
+  minimum_ms: z.number().nullable(),
+  samples: z.int(),
+});
+
 export const workerJsonSchema = z.object({
   id: z.string(),
   site: z.string(),
@@ -62,6 +70,23 @@ export const workerJsonSchema = z.object({
   completed: z.int(),
   failed: z.int(),
   rtt_ms: z.number().nullable(),
+  /** Of its own pings; null before the first answer. */
+  rtt: rttJsonSchema.extend({ smoothed_ms: z.number() }).nullable(),
+  /** How long its tasks take there, without loading the model. */
+  service_times: z.array(
+    z.object({ model: z.string(), mean_ms: z.number(), deviation_ms: z.number(), count: z.int() }),
+  ),
+  /** What it said last of itself; null before that. */
+  reported: z
+    .object({
+      running: z.int(),
+      queued: z.int(),
+      cpu_percent: z.number(),
+      rss_bytes: z.number(),
+      /** How long ago. */
+      age_ms: z.number(),
+    })
+    .nullable(),
   models: z.array(
     z.object({
       name: z.string(),
@@ -84,8 +109,47 @@ export type WorkerJson = z.infer<typeof workerJsonSchema>;
 
 export const workerListSchema = z.object({ workers: z.array(workerJsonSchema) });
 
-export const setBalancingSchema = z.strictObject({ strategy: z.string() });
+export const siteJsonSchema = z.object({
+  name: z.string(),
+  /** How many are in each state; empty while none is connected. */
+  workers: z.partialRecord(z.enum(WORKER_STATES), z.int()),
+  /** Of all its workers together; null before the first answer. */
+  rtt: rttJsonSchema.extend({ mean_ms: z.number() }).nullable(),
+  /** What transfers got, together; null before the first one that is large enough to tell. */
+  bandwidth: z.object({
+    to_site_bytes_per_second: z.number().nullable(),
+    from_site_bytes_per_second: z.number().nullable(),
+  }),
+  slots: z.int(),
+  in_flight: z.int(),
+  /** Tasks since it was first seen by this start of the gateway. */
+  completed: z.int(),
+  last_seen_at: z.string(),
+});
+export type SiteJson = z.infer<typeof siteJsonSchema>;
+
+export const siteListSchema = z.object({ sites: z.array(siteJsonSchema) });
+
+export const setBalancingSchema = z.strictObject({
+  /** Null: the configured one, or, with a model, that of all the others. */
+  strategy: z.string().nullable(),
+  /** Absent: for every model that has none of its own. */
+  model: z.string().max(256).optional(),
+});
+export type SetBalancing = z.infer<typeof setBalancingSchema>;
 export const balancingSetSchema = z.object({
   status: z.literal("success"),
+  model: z.string().optional(),
+  /** What holds now. */
   new_strategy: z.enum(STRATEGY_NAMES),
 });
+
+/** Answer of `GET /cluster/config/balancing`. */
+export const balancingSchema = z.object({
+  strategy: z.enum(STRATEGY_NAMES),
+  /** By model, of those that have one of their own. */
+  overrides: z.record(z.string(), z.enum(STRATEGY_NAMES)),
+  /** All that there are. */
+  strategies: z.array(z.string()),
+});
+export type BalancingJson = z.infer<typeof balancingSchema>;

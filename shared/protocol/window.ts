@@ -19,8 +19,12 @@ export class SendWindow {
     return this.#sentBytes;
   }
 
+  get unacknowledgedBytes(): number {
+    return this.#sentBytes - this.#acknowledgedBytes;
+  }
+
   get isOpen(): boolean {
-    return this.#sentBytes - this.#acknowledgedBytes < this.#limitBytes;
+    return this.unacknowledgedBytes < this.#limitBytes;
   }
 
   sent(frameBytes: number): void {
@@ -38,6 +42,10 @@ export class SendWindow {
 export class ReceiveWindow {
   #receivedBytes = 0;
   #reportedBytes = 0;
+
+  get receivedBytes(): number {
+    return this.#receivedBytes;
+  }
 
   received(frameBytes: number): void {
     this.#receivedBytes += frameBytes;

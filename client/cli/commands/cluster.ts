@@ -1,10 +1,11 @@
-/** `legacygpu cluster …`: the state of the cluster and its balancing strategy. */
+/** `legacygpu cluster …`: the state of the cluster, its workers and sites. */
 
 import type { Command } from "commander";
-import type { ClusterHealth, ClusterMetrics, WorkerJson } from "../../index.ts";
+import type { ClusterHealth, ClusterMetrics, SiteJson, WorkerJson } from "../../index.ts";
 import type { Cli } from "../command.ts";
 import type { Context } from "../context.ts";
 import { durationText, facts, sizeText, table } from "../table.ts";
+import { addStrategyCommand } from "./cluster-strategy.ts";
 import { addStartCommand } from "./gateway.ts";
 
 export function addClusterCommands(program: Command, cli: Cli): void {
@@ -12,13 +13,8 @@ export function addClusterCommands(program: Command, cli: Cli): void {
   addStartCommand(group, cli);
   cli.command(group.command("status").description("health, tasks and latency"), status);
   cli.command(group.command("workers").description("the connected workers"), workers);
-  cli.command(
-    group
-      .command("strategy")
-      .description("change how workers are chosen")
-      .argument("<name>", "ROUND_ROBIN, LEAST_LOADED, GPU_MATCH, LATENCY or ADAPTIVE"),
-    strategy,
-  );
+  cli.command(group.command("sites").description("the sites of the workers, and the path to each"), sites);
+  addStrategyCommand(group, cli);
 }
 
 async function status(context: Context): Promise<undefined> {
@@ -82,6 +78,52 @@ function workersText(list: readonly WorkerJson[]): string {
   );
 }
 
+async function sites(context: Context): Promise<undefined> {
+  const list = await context.withGateway(({ client }) => client.sites(context.signals.first));
+  context.print({ sites: list }, () => sitesText(list));
+  return undefined;
+}
+
+function sitesText(list: readonly SiteJson[]): string {
+  return table(
+    list,
+    [
+      { title: "SITE", value: ({ name }) => name },
+      { title: "WORKERS", value: statesText },
+      { title: "BUSY", value: (site) => `${site.in_flight}/${site.slots}`, align: "right" },
+      { title: "DONE", value: ({ completed }) => String(completed), align: "right" },
+      { title: "RTT", value: ({ rtt }) => (rtt === null ? "-" : durationText(rtt.mean_ms)), align: "right" },
+      {
+        title: "±",
+        value: ({ rtt }) => (rtt === null ? "-" : durationText(rtt.deviation_ms)),
+        align: "right",
+      },
+      {
+        title: "TO SITE",
+        value: (site) => rateText(site.bandwidth.to_site_bytes_per_second),
+        align: "right",
+      },
+      {
+        title: "FROM SITE",
+        value: (site) => rateText(site.bandwidth.from_site_bytes_per_second),
+        align: "right",
+      },
+      { title: "LAST SEEN", value: ({ last_seen_at }) => last_seen_at },
+    ],
+    "No worker has connected. `legacygpu worker start` on a box connects it.",
+  );
+}
+
+/** `2 healthy, 1 degraded` */
+function statesText({ workers }: SiteJson): string {
+  const states = Object.entries(workers).map(([state, count]) => `${count} ${state.toLowerCase()}`);
+  return states.length === 0 ? "none" : states.join(", ");
+}
+
+function rateText(bytesPerSecond: number | null): string {
+  return bytesPerSecond === null ? "-" : `${sizeText(bytesPerSecond)}/s`;
+}
+
 /** Of the models that are on their way: how much is there, how fast it comes, and how long it will take. */
 function loadingText({ models }: WorkerJson): string {
   return models.map(progressText).filter(Boolean).join("; ");
@@ -99,12 +141,4 @@ function progressText(model: WorkerJson["models"][number]): string {
 
 function hardware({ hardware: { gpus, cpu } }: WorkerJson): string {
   return gpus.length > 0 ? gpus.map(({ name }) => name).join(", ") : `${cpu.model} (${cpu.cores} cores)`;
-}
-
-async function strategy(context: Context, _flags: object, name: string): Promise<undefined> {
-  const used = await context.withGateway(({ client }) =>
-    client.setStrategy(name.toUpperCase(), context.signals.first),
-  );
-  context.print({ status: "success", new_strategy: used }, () => `strategy  ${used}\n`);
-  return undefined;
 }

@@ -22,6 +22,7 @@ export function addSubmitCommand(group: Command, cli: Cli): void {
         "idempotencyKey",
       ]),
     )
+    .option("--explain", "keep how its worker is chosen, for `task explain`")
     .option("--wait", "until it has ended, and print the result")
     .option("--no-wait", "with --batch: only send")
     .option("--output <file>", "with --batch: the results as JSON lines")
@@ -40,13 +41,16 @@ interface SubmitFlags extends TaskFlags, Omit<BatchFlags, "batch"> {
   readonly wait?: boolean;
   readonly idempotencyKey?: string;
   readonly id?: string;
+  readonly explain?: boolean;
 }
 
-function mistake({ input, batch, output, wait }: SubmitFlags): string | undefined {
+function mistake({ input, batch, output, wait, explain }: SubmitFlags): string | undefined {
   if (input === undefined && batch === undefined)
     return "required option '--input <file>' or '--batch <files...>' not specified";
   if (output !== undefined && batch === undefined)
     return "option '--output <file>' is for '--batch <files...>'";
+  if (explain === true && batch !== undefined)
+    return "option '--explain' cannot be used with option '--batch <files...>'";
   if (output !== undefined && wait === false)
     return "option '--output <file>' cannot be used with option '--no-wait'";
   return undefined;
@@ -67,7 +71,7 @@ async function submit(context: Context, flags: SubmitFlags): Promise<number> {
 
 function send(
   client: LegacyGpuClient,
-  { id, idempotencyKey, ...flags }: SubmitFlags,
+  { id, idempotencyKey, explain = false, ...flags }: SubmitFlags,
   input: TaskInput,
   signal: AbortSignal,
 ): Promise<TaskJson> {
@@ -79,6 +83,7 @@ function send(
     const given = {
       contentType,
       ...key,
+      explain,
       ...(version === undefined ? {} : { version }),
       ...(priority === undefined ? {} : { priority }),
       ...(deadlineMs === undefined ? {} : { deadlineMs }),
@@ -86,7 +91,7 @@ function send(
     return client.submitImage(model, input.bytes, given, signal);
   }
   const task = { ...options, input: asJson(input) };
-  return client.submit(task, id === undefined ? key : { id }, signal);
+  return client.submit(task, { ...(id === undefined ? key : { id }), explain }, signal);
 }
 
 /** Beside a picture that is sent as it is there is room for these only; otherwise it travels inside JSON, a third larger. */

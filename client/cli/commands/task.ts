@@ -3,6 +3,7 @@
 import { TASK_STATES } from "@legacygpu/shared/task";
 import type { Command } from "commander";
 import type { ListTasksQuery } from "../../index.ts";
+import { choiceText } from "../choice-text.ts";
 import { type Cli, oneOf, pageLimit, pick } from "../command.ts";
 import type { Context } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -34,6 +35,13 @@ export function addTaskCommands(program: Command, cli: Cli): void {
     group.command("get").description("one task").argument("<id>").option("--wait", "until it has ended"),
     get,
   );
+  cli.command(
+    group
+      .command("explain")
+      .description("which workers there were for a task, and why one was chosen")
+      .argument("<id>"),
+    explain,
+  );
   addWatchCommand(group, cli);
   addResultCommand(group, cli);
   addManyTaskCommands(group, cli);
@@ -55,4 +63,10 @@ async function get(context: Context, { wait }: { readonly wait?: boolean }, id: 
     context.print(task, () => taskText(task));
     return EXIT.ok;
   });
+}
+
+async function explain(context: Context, _flags: object, id: string): Promise<undefined> {
+  const task = await context.withGateway(({ client }) => client.explain(id, context.signals.first));
+  context.print(task, () => choiceText(task));
+  return undefined;
 }

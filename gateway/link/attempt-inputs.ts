@@ -1,0 +1,63 @@
+/**
+ * Inputs that agents are fetching over HTTPS, as the bytes that they are sent. An agent asks for a large one piece by piece, and to read and to encode all of
+ * it for each would cost more than to send it.
+ */
+
+import type { Clock, Timer } from "@legacygpu/shared/clock";
+import { encodeValue } from "@legacygpu/shared/protocol/codec";
+import type { TaskInput } from "@legacygpu/shared/protocol/messages";
+
+/** An agent that has not asked for more by then has gone, or asks again. */
+const IDLE_MS = 30_000;
+
+interface Fetched {
+  readonly bytes: Uint8Array;
+  usedAtMs: number;
+}
+
+export class AttemptInputs {
+  readonly #clock: Clock;
+  readonly #fetched = new Map<number, Fetched>();
+  #timer: Timer | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** How many are being fetched. */
+  get count(): number {
+    return this.#fetched.size;
+  }
+
+  encoded(token: number, read: () => TaskInput): Uint8Array {
+    const usedAtMs = this.#clock.monotonic();
+    const known = this.#fetched.get(token);
+    if (known !== undefined) {
+      known.usedAtMs = usedAtMs;
+      return known.bytes;
+    }
+    const bytes = encodeValue(read());
+    this.#fetched.set(token, { bytes, usedAtMs });
+    this.#timer ??= this.#clock.after(IDLE_MS, () => this.#sweep());
+    return bytes;
+  }
+
+  /** The last of it has been sent. */
+  forget(token: number): void {
+    this.#fetched.delete(token);
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+    this.#fetched.clear();
+  }
+
+  #sweep(): void {
+    this.#timer = undefined;
+    const nowMs = this.#clock.monotonic();
+    for (const [token, { usedAtMs }] of this.#fetched) {
+      if (nowMs - usedAtMs >= IDLE_MS) this.#fetched.delete(token);
+    }
+    if (this.#fetched.size > 0) this.#timer = this.#clock.after(IDLE_MS, () => this.#sweep());
+  }
+}
