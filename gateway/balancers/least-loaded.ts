@@ -1,33 +1,29 @@
 /**
  * LEAST_LOADED: the worker with the fewest attempts per slot.
  *
- * Over all candidates: two random choices only throw information away when one gateway knows what every worker holds. Ties go to the one that
- * was chosen longest ago, so that an idle cluster does not send everything to its first worker.
+ * Over all workers: two random choices only throw information away when one gateway knows what every worker holds. Of equals the one
+ * goes first that was chosen longest ago, so that an idle cluster does not send everything to its first worker.
  */
 
-import type { Candidate, Strategy } from "./strategy.ts";
+import type { StrategyName } from "@legacygpu/shared/task";
+import type { Candidate, Offer, Strategy } from "./strategy.ts";
+
+/** Less than any difference in load. */
+const TURN = 1e-12;
 
 export class LeastLoaded implements Strategy {
-  readonly name = "LEAST_LOADED";
+  readonly name: StrategyName = "LEAST_LOADED";
+  readonly isTimed = false;
+  readonly makesCopies = false;
   readonly #lastChosen = new WeakMap<Candidate, number>();
   #turn = 0;
 
-  choose<C extends Candidate>(candidates: readonly C[]): C {
-    let best: C | undefined;
-    let bestLoad = Number.POSITIVE_INFINITY;
-    let bestTurn = 0;
-    for (const candidate of candidates) {
-      const load = candidate.inFlight / candidate.slots;
-      if (load > bestLoad) continue;
-      const turn = this.#lastChosen.get(candidate) ?? 0;
-      if (load === bestLoad && turn >= bestTurn) continue;
-      best = candidate;
-      bestLoad = load;
-      bestTurn = turn;
-    }
-    if (best === undefined) throw new RangeError("A strategy needs at least one candidate.");
+  price({ worker }: Offer): number {
+    return worker.inFlight / worker.slots + TURN * (this.#lastChosen.get(worker) ?? 0);
+  }
+
+  chosen(worker: Candidate): void {
     this.#turn += 1;
-    this.#lastChosen.set(best, this.#turn);
-    return best;
+    this.#lastChosen.set(worker, this.#turn);
   }
 }

@@ -1,31 +1,39 @@
 /**
  * ROUND_ROBIN: each worker in turn, in proportion to its slots.
  *
- * Smooth weighted round robin, as nginx does it: every choice adds each candidate's weight to its score, takes the highest score, and
- * subtracts the total from the winner. Weights 5, 1, 1 give a a b a c a a rather than a a a a a b c.
+ * Every worker has a place on one line of time; each task moves it on by 1 / slots, and the one that is furthest back is next. A newcomer, and one that
+ * could not take its turns for a while, starts at the present: it has no arrears. Places begin half a step in, so that slots 5, 1, 1 give
+ * a a a b c a a rather than b c a a a a a.
  */
 
-import type { Candidate, Strategy } from "./strategy.ts";
+import type { StrategyName } from "@legacygpu/shared/task";
+import type { Candidate, Offer, Strategy } from "./strategy.ts";
 
 export class RoundRobin implements Strategy {
-  readonly name = "ROUND_ROBIN";
-  readonly #scores = new WeakMap<Candidate, number>();
+  readonly name: StrategyName = "ROUND_ROBIN";
+  readonly isTimed = false;
+  readonly makesCopies = false;
+  readonly #places = new WeakMap<Candidate, number>();
+  #present = 0;
 
-  choose<C extends Candidate>(candidates: readonly C[]): C {
-    let total = 0;
-    let best: C | undefined;
-    let bestScore = Number.NEGATIVE_INFINITY;
-    for (const candidate of candidates) {
-      const score = (this.#scores.get(candidate) ?? 0) + candidate.slots;
-      this.#scores.set(candidate, score);
-      total += candidate.slots;
-      if (score > bestScore) {
-        best = candidate;
-        bestScore = score;
-      }
+  price({ worker }: Offer): number {
+    return this.#placeOf(worker);
+  }
+
+  chosen(worker: Candidate): void {
+    const place = this.#placeOf(worker);
+    this.#present = Math.max(this.#present, place);
+    this.#places.set(worker, place + 1 / worker.slots);
+  }
+
+  #placeOf(worker: Candidate): number {
+    const step = 1 / worker.slots;
+    let place = this.#places.get(worker);
+    if (place === undefined) {
+      // Kept, or a newcomer's turn would move away with the present and never come.
+      place = this.#present + step / 2;
+      this.#places.set(worker, place);
     }
-    if (best === undefined) throw new RangeError("A strategy needs at least one candidate.");
-    this.#scores.set(best, bestScore - total);
-    return best;
+    return Math.max(place, this.#present - step / 2);
   }
 }
