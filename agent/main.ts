@@ -229,7 +229,8 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
         flow.take(order);
         return;
       case "cancel":
-        flow.cancel(order.token, order.reason);
+        if (order.isSuperseded === true) flow.supersede(order, order.reason);
+        else flow.cancel(order.token, order.reason);
         return;
       case "load_model":
         shelf.announce(order.model, order.preload);

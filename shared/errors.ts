@@ -30,6 +30,10 @@ export const ERROR_CATALOGUE = {
   image_invalid: entry(400, false, "The input is not a picture that can be decoded."),
   strategy_unknown: entry(400, false, "Unknown balancing strategy."),
   strategy_unavailable: entry(400, false, "This version does not have the balancing strategy."),
+  site_unknown: entry(400, false, "No worker was ever at this site."),
+  label_unknown: entry(400, false, "No worker has this label."),
+  provider_unknown: entry(400, false, "There is no such execution provider."),
+  family_unknown: entry(400, false, "There is no such family of graphics cards."),
   model_invalid: entry(400, false, "The file is not an ONNX model that can be served."),
   webhook_address_refused: entry(400, false, "A webhook may not go to this address."),
   digest_mismatch: entry(400, false, "The bytes received do not have the digest that was announced."),
@@ -55,6 +59,7 @@ export const ERROR_CATALOGUE = {
   method_not_allowed: entry(405, false, "This address does not know this method."),
   model_version_exists: entry(409, false, "This version exists with other contents; versions never change."),
   model_in_use: entry(409, true, "Tasks wait for this model or run it, or an alias points to it."),
+  model_deployed: entry(409, false, "The model is deployed; undeploy it first."),
   task_exists: entry(409, false, "A task with this id exists and was made from another request."),
   task_not_finished: entry(409, true, "The task has not ended."),
   task_not_retryable: entry(
@@ -62,6 +67,7 @@ export const ERROR_CATALOGUE = {
     false,
     "Only a task that failed or timed out, and still has its input, can be retried.",
   ),
+  requirement_unmet: entry(409, false, "No connected worker can run the task, and it is not to wait for one."),
   upload_incomplete: entry(409, false, "The upload does not have all of its bytes."),
   upload_offset_wrong: entry(409, false, "The bytes do not go on where the upload stopped."),
   idempotency_in_progress: entry(
@@ -95,6 +101,7 @@ export const ERROR_CATALOGUE = {
   runner_crashed: entry(502, true, "The process that runs the model died."),
   task_poisonous: entry(502, false, "The task killed the process that ran it more than once."),
   out_of_memory: entry(507, true, "The worker ran out of memory."),
+  disk_full: entry(507, true, "The disk of the worker is full."),
   transfer_failed: entry(502, true, "A payload could not be transferred between gateway and worker."),
   // Between processes
   link_frame_malformed: entry(400, false, "A frame on the agent link cannot be read."),

@@ -56,5 +56,17 @@ export type WorkerState = (typeof WORKER_STATES)[number];
 export const STRATEGY_NAMES = ["ROUND_ROBIN", "LEAST_LOADED", "GPU_MATCH", "LATENCY", "ADAPTIVE"] as const;
 export type StrategyName = (typeof STRATEGY_NAMES)[number];
 
-/** Why an attempt ended. */
-export type AttemptOutcome = "completed" | "failed" | "worker_lost" | "cancelled" | "timed_out";
+/** Why an attempt ended. `superseded`: another attempt of the task was answered first. */
+export const ATTEMPT_OUTCOMES = [
+  "completed",
+  "failed",
+  "worker_lost",
+  "cancelled",
+  "timed_out",
+  "superseded",
+] as const;
+export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number];
+
+/** Why a copy of a task is sent while another worker has it. */
+export const COPY_PURPOSES = ["hedge", "rescue", "probe", "exploration", "warm_up"] as const;
+export type CopyPurpose = (typeof COPY_PURPOSES)[number];

@@ -5,7 +5,7 @@ import { MAX_FRAME_BYTES, PROTOCOL_VERSION } from "@legacygpu/shared/protocol/ve
 import { VERSION } from "@legacygpu/shared/version";
 import type { Hello } from "./session.ts";
 
-export type HelloFacts = Omit<Hello, "type" | "protocol" | "agentVersion">;
+export type HelloFacts = Omit<Hello, "type" | "protocol" | "agentVersion" | "releases">;
 
 /** Room for the frame's own bytes. */
 const LIMIT_BYTES = MAX_FRAME_BYTES - 1024;
@@ -24,6 +24,7 @@ export function buildHello(facts: HelloFacts): Hello {
       ...facts,
       models,
       held,
+      releases: true,
     };
     if (encodeValue(hello).length <= LIMIT_BYTES || (models.length === 0 && held.length === 0)) return hello;
     if (models.length > 0) models = models.slice(0, Math.floor(models.length / 2));

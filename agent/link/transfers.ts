@@ -7,6 +7,8 @@ import { payloadSchema, type TaskInput } from "@legacygpu/shared/protocol/messag
 import { attemptInputPath, attemptOutputPath } from "@legacygpu/shared/protocol/version";
 import type { LinkGate } from "./gate.ts";
 import type { HttpReply, HttpRequest } from "./network.ts";
+import { PieceWindow } from "./piece-window.ts";
+import { downloadInPieces } from "./piecewise.ts";
 import { type Failure, retrying } from "./retry.ts";
 import { askedWait } from "./retry-after.ts";
 
@@ -27,20 +29,23 @@ const BACKOFF = { baseMs: 200, capMs: 5000 };
 
 export class Transfers {
   readonly #options: TransferOptions;
+  /** All inputs come over the same line. */
+  readonly #window: PieceWindow;
 
   constructor(options: TransferOptions) {
     this.#options = options;
+    this.#window = new PieceWindow(options.clock);
   }
 
   /** @throws `transfer_failed`, `input_invalid`. */
   async fetchInput({ taskId, token }: Attempt, signal: AbortSignal): Promise<TaskInput> {
     const bytes = await this.#retrying(signal, async () => {
-      const reply = await this.#options.request(attemptInputPath(taskId, token), { method: "GET", signal });
-      // Another attempt has a way to its input; the task must not end for it.
-      if (reply.status === 404)
-        throw fail("transfer_failed", "The gateway does not have this input any more.");
-      await expectSuccess(reply);
-      return new Uint8Array(await reply.body.arrayBuffer());
+      const path = attemptInputPath(taskId, token);
+      return downloadInPieces({
+        window: this.#window,
+        open: (range, pieceSignal) => this.#openInput(path, range, pieceSignal),
+        signal,
+      });
     });
     const parsed = payloadSchema.safeParse(decodeValue(bytes));
     if (!parsed.success)
@@ -57,6 +62,14 @@ export class Transfers {
       await expectSuccess(reply);
       await reply.body.text();
     });
+  }
+
+  async #openInput(path: string, range: string, signal: AbortSignal): Promise<HttpReply> {
+    const reply = await this.#options.request(path, { method: "GET", headers: { range }, signal });
+    // Another attempt has a way to its input; the task must not end for it.
+    if (reply.status === 404) throw fail("transfer_failed", "The gateway does not have this input any more.");
+    await expectSuccess(reply);
+    return reply;
   }
 
   #retrying<Value>(signal: AbortSignal, transfer: () => Promise<Value>): Promise<Value> {

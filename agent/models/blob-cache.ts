@@ -121,7 +121,7 @@ export class BlobCache {
 
   /**
    * The path of the file, which is fetched when it is not there. Those who ask for one blob at a time share one download.
-   * @throws `transfer_failed`, `blob_not_found`, `digest_mismatch`, `body_too_large`, `store_full`, `auth_…`.
+   * @throws `transfer_failed`, `blob_not_found`, `digest_mismatch`, `body_too_large`, `disk_full`, `auth_…`.
    */
   ensure(request: BlobRequest): Promise<string> {
     const path = this.path(request.digest, request.extension);
@@ -182,7 +182,7 @@ export class BlobCache {
       if ((error as { code?: unknown }).code !== "ENOSPC") throw error;
       // Others need what is left of the disk more than this download does.
       await rm(`${pursuit.path}.part`, { force: true });
-      throw fail("store_full", `The disk is full: ${(error as Error).message}`, {}, error);
+      throw fail("disk_full", `The disk is full: ${(error as Error).message}`, {}, error);
     }
   }
 
@@ -265,7 +265,7 @@ export const digestOfCached = (fileName: string): Digest => `sha256:${fileName.s
 function explainDownload(failed: unknown, pursuit: Pursuit): Failure {
   const error = downloadFailure(failed);
   if (error.code !== "digest_mismatch")
-    return { error, isPassing: error.retryable && error.code !== "store_full" };
+    return { error, isPassing: error.retryable && error.code !== "disk_full" };
   pursuit.mismatches += 1;
   return { error, isPassing: pursuit.mismatches === 1 };
 }

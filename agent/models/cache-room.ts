@@ -98,7 +98,7 @@ export class CacheRoom {
   /**
    * Makes room for a file that is about to be downloaded, by evicting others when it must.
    *
-   * @throws `store_full` when there is not enough without what is in use; nothing was evicted then.
+   * @throws `disk_full` when there is not enough without what is in use; nothing was evicted then.
    */
   book(fileName: string, sizeBytes: number): Promise<Booking> {
     const booking = this.#turn.then(() => this.#book(fileName, sizeBytes));
@@ -139,7 +139,7 @@ export class CacheRoom {
     const victims = this.#victims(Math.max(overBudgetBytes, overDiskBytes), fileName);
     if (victims === undefined) {
       const details = { sizeBytes, freeBytes, reserveBytes, maxBytes: this.#maxBytes };
-      throw fail("store_full", this.#refusal(overDiskBytes > 0, details), {
+      throw fail("disk_full", this.#refusal(overDiskBytes > 0, details), {
         directory: this.#options.directory,
         ...details,
       });

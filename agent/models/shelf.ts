@@ -91,7 +91,7 @@ export class ModelShelf {
     this.#tell(entry, { state: "unloaded" });
   }
 
-  /** @throws `model_not_announced`, `model_load_failed`, `out_of_memory`. */
+  /** @throws `model_not_announced`, `model_load_failed`, `out_of_memory`, `disk_full`. */
   acquire(name: string, version: string): LocalModel | Promise<LocalModel> {
     const entry = this.#announced.get(nameKey(name, version));
     if (entry === undefined)
@@ -194,13 +194,7 @@ export class ModelShelf {
       this.#tell(entry, { state: "cached" });
       return model;
     } catch (error) {
-      const known = asLegacyGpuError(error);
-      const failure = fail(
-        "model_load_failed",
-        known.message,
-        { ...known.details, cause: known.code },
-        error,
-      );
+      const failure = fetchFailure(error);
       this.#fail(entry, failure);
       throw failure;
     }
@@ -286,3 +280,10 @@ async function readManifest(path: string): Promise<Manifest> {
 
 const nameKey = (name: string, version: string): string => `${name}:${version}`;
 const contentKey = (ref: ModelRef): string => `${ref.name}:${ref.version}@${ref.file}+${ref.manifest}`;
+
+/** A full disk is somebody's to mend, so it keeps its name. */
+function fetchFailure(error: unknown): LegacyGpuError {
+  const known = asLegacyGpuError(error);
+  if (known.code === "disk_full") return known;
+  return fail("model_load_failed", known.message, { ...known.details, cause: known.code }, error);
+}

@@ -5,7 +5,8 @@
  * | --------- | ------------------------------------------- | ------------------------------------------------------------- |
  * | preparing | fetches the input or the model              | both there → queued; failure, deadline → finished             |
  * | queued    | has given it to the runner                  | the runner begins → running; failure, deadline → finished     |
- * | running   | computes                                    | done, failure, deadline, limit → finished                     |
+ * | running   | computes                                    | done, failure, deadline, limit → finished; another worker was faster → superseded |
+ * | superseded | computes, for nobody                       | done, failure, deadline, limit → gone                         |
  * | finished  | delivers the outcome until it is confirmed  | confirmed → gone                                              |
  *
  * In every state a cancel, or a `welcome` that does not keep the token, makes it gone: nothing is said about it any more. A lost
@@ -19,7 +20,7 @@ import type { Ticket } from "../runner/job.ts";
 import type { Outcome } from "./outcome.ts";
 import type { SpooledAttempt } from "./spool.ts";
 
-export type AttemptState = "preparing" | "queued" | "running" | "finished" | "gone";
+export type AttemptState = "preparing" | "queued" | "running" | "superseded" | "finished" | "gone";
 
 /** The outcome is on the disk and not in memory. */
 export interface Spooled {
@@ -49,7 +50,8 @@ const NEXT: Readonly<Record<AttemptState, readonly AttemptState[]>> = {
   preparing: ["queued", "finished", "gone"],
   // A runner that dies gives back what it has begun.
   queued: ["running", "finished", "gone"],
-  running: ["finished", "gone"],
+  running: ["superseded", "finished", "gone"],
+  superseded: ["gone"],
   finished: ["gone"],
   gone: [],
 };

@@ -4,6 +4,7 @@ import { type LegacyGpuError, toWireError } from "@legacygpu/shared/errors";
 import { encodeValue } from "@legacygpu/shared/protocol/codec";
 import type {
   AgentMessage,
+  AttemptTimings,
   GatewayMessage,
   MessageOf,
   TaskInput,
@@ -44,22 +45,29 @@ export function ownInput(input: TaskInput): TaskInput {
   };
 }
 
-export function outcomeOf(attempt: Attempt, { output, timings, provider }: RunResult): Outcome {
+/** Where the time went at this agent, from its arrival on. */
+export function timingsOf({ fetchMs, modelMs }: Attempt, { timings }: RunResult): AttemptTimings {
+  return {
+    queuedMs: timings.queuedMs,
+    fetchMs,
+    loadMs: timings.loadMs + modelMs,
+    preprocessMs: timings.preprocessMs,
+    executeMs: timings.executeMs,
+    postprocessMs: timings.postprocessMs,
+    batchSize: timings.batchSize,
+    concurrency: timings.concurrency,
+  };
+}
+
+export function outcomeOf(attempt: Attempt, result: RunResult): Outcome {
+  const { output, provider } = result;
   const body = besideBody(output);
   const message: MessageOf<AgentMessage, "result"> = {
     type: "result",
     taskId: attempt.taskId,
     token: attempt.token,
     output: body === undefined ? output : { kind: "beside", sizeBytes: body.length },
-    timings: {
-      queuedMs: timings.queuedMs,
-      fetchMs: attempt.fetchMs,
-      loadMs: timings.loadMs + attempt.modelMs,
-      preprocessMs: timings.preprocessMs,
-      executeMs: timings.executeMs,
-      postprocessMs: timings.postprocessMs,
-      batchSize: timings.batchSize,
-    },
+    timings: timingsOf(attempt, result),
     provider,
   };
   return body === undefined ? { kind: "inline", message } : { kind: "beside", message, body };

@@ -8,12 +8,18 @@
 import type { Clock, Timer } from "@legacygpu/shared/clock";
 import { asLegacyGpuError, type ErrorCode, fail, type LegacyGpuError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
-import type { AgentMessage, GatewayMessage, MessageOf, TaskInput } from "@legacygpu/shared/protocol/messages";
+import type {
+  AgentMessage,
+  AttemptTimings,
+  GatewayMessage,
+  MessageOf,
+  TaskInput,
+} from "@legacygpu/shared/protocol/messages";
 import type { Job, LocalModel, RunResult, Ticket } from "../runner/job.ts";
 import { type Attempt, AttemptTable } from "./attempt.ts";
 import { Delivery, type DeliveryPorts } from "./delivery.ts";
 import type { Outcome } from "./outcome.ts";
-import { failedMessage, inputBytesOf, outcomeOf, ownInput } from "./payloads.ts";
+import { failedMessage, inputBytesOf, outcomeOf, ownInput, timingsOf } from "./payloads.ts";
 import type { SpooledAttempt } from "./spool.ts";
 
 export type Task = MessageOf<GatewayMessage, "task">;
@@ -47,6 +53,8 @@ export class TaskFlow {
   readonly #ports: TaskFlowPorts;
   readonly #attempts = new AttemptTable();
   readonly #delivery: Delivery;
+  /** Tokens of superseded attempts: on this link the gateway waits to hear that they are over. */
+  readonly #owedReleases = new Set<number>();
   #state: "open" | "draining" | "drained" = "open";
   #onEmpty: () => void = () => {};
   #begun: Attempt[] = [];
@@ -76,7 +84,8 @@ export class TaskFlow {
 
   /** What a new connection must be told of, oldest first. */
   held(): Held[] {
-    return this.#attempts.all().map(({ taskId, token }) => ({ taskId, token }));
+    const wanted = this.#attempts.all().filter(({ state }) => state !== "superseded");
+    return wanted.map(({ taskId, token }) => ({ taskId, token }));
   }
 
   take(task: Task): void {
@@ -101,6 +110,22 @@ export class TaskFlow {
   }
 
   /**
+   * Another worker was faster. What has not begun is dropped; what runs goes on to its end, because killing its runner would cost all that
+   * is loaded there, and because the time that it takes tells how fast this worker is. The gateway is told when it is over.
+   */
+  supersede({ taskId, token }: Held, reason: string): void {
+    const attempt = this.#attempts.get(token);
+    if (attempt?.state === "superseded") return;
+    this.#owedReleases.add(token);
+    if (attempt?.state === "running" && attempt.ticket?.state === "running") {
+      this.#attempts.transition(attempt, "superseded");
+      return;
+    }
+    this.#release({ taskId, token }, attempt && finishedTimings(attempt));
+    if (attempt !== undefined) this.#drop(attempt, reason, Number.POSITIVE_INFINITY);
+  }
+
+  /**
    * There is a link. What the greeting had no room for goes on: its token decides when it is delivered.
    * @param keep of the tokens that were announced, those that the gateway still wants.
    */
@@ -116,6 +141,8 @@ export class TaskFlow {
   }
 
   onLinkLost(): void {
+    // The gateway takes them for released.
+    this.#owedReleases.clear();
     this.#delivery.onLinkLost();
   }
 
@@ -216,6 +243,11 @@ export class TaskFlow {
   }
 
   #onDone(attempt: Attempt, result: RunResult): void {
+    if (attempt.state === "superseded") {
+      this.#release(attempt, timingsOf(attempt, result));
+      this.#remove(attempt);
+      return;
+    }
     try {
       this.#finish(attempt, outcomeOf(attempt, result));
     } catch (error) {
@@ -225,6 +257,10 @@ export class TaskFlow {
 
   #fail(attempt: Attempt, error: LegacyGpuError): void {
     if (attempt.state === "finished" || attempt.state === "gone") return;
+    if (attempt.state === "superseded") {
+      this.#remove(attempt);
+      return;
+    }
     this.#ports.log.info({ taskId: attempt.taskId, token: attempt.token, code: error.code }, error.message);
     this.#finish(attempt, { kind: "inline", message: failedMessage(attempt, error) });
   }
@@ -238,19 +274,31 @@ export class TaskFlow {
     if (attempt.state === "finished") this.#delivery.add(attempt);
   }
 
-  #drop(attempt: Attempt, reason: string): void {
+  /** Where it is owed. */
+  #release({ taskId, token }: Held, timings: AttemptTimings | undefined): void {
+    if (this.#owedReleases.delete(token)) this.#ports.send({ type: "released", taskId, token, timings });
+  }
+
+  #drop(attempt: Attempt, reason: string, graceMs = CANCEL_GRACE_MS): void {
     this.#ports.log.debug(
       { taskId: attempt.taskId, token: attempt.token, state: attempt.state, reason },
       "an attempt is dropped",
     );
-    if (attempt.ticket !== undefined) this.#ports.runner.stop(attempt.ticket, CANCEL_GRACE_MS);
+    if (attempt.ticket !== undefined) this.#ports.runner.stop(attempt.ticket, graceMs);
     this.#remove(attempt);
   }
 
   #remove(attempt: Attempt): void {
     attempt.ticket = undefined;
     this.#attempts.transition(attempt, "gone");
+    this.#release(attempt, undefined);
     this.#delivery.forget(attempt);
     if (this.#attempts.size === 0) this.#onEmpty();
   }
+}
+
+/** Of a result that is on its way. */
+function finishedTimings({ outcome }: Attempt): AttemptTimings | undefined {
+  if (outcome === undefined || outcome.kind === "spooled") return undefined;
+  return outcome.message.type === "result" ? outcome.message.timings : undefined;
 }

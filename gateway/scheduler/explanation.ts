@@ -1,10 +1,11 @@
 /** Why a task that waits is not running, in a sentence for a person, with its place and when its turn may come. */
 
-import type { WireError } from "@legacygpu/shared/errors";
+import type { Requirements as ModelNeeds } from "@legacygpu/shared/manifest";
 import type { Worker } from "../registry/worker.ts";
 import { modelKey, type Requirements } from "../tasks/record.ts";
+import { isAble } from "./able.ts";
 import type { Entry } from "./entry.ts";
-import { isAble } from "./pick-worker.ts";
+import { unmetRequirement } from "./unmet.ts";
 
 /** More would not be read. */
 const MAX_NAMED_WORKERS = 5;
@@ -21,6 +22,8 @@ export interface Explanation {
 export interface Circumstances {
   readonly workers: readonly Worker[];
   readonly requirements: Requirements;
+  /** What the model's manifest asks of a worker. */
+  readonly needs?: ModelNeeds | undefined;
   /** The workers that have the model loaded, when it is deployed. */
   readonly replicas?: ReadonlySet<string> | undefined;
   /** Why none of these can take it. */
@@ -35,7 +38,8 @@ export interface Circumstances {
 }
 
 export function explain(entry: Entry, now: Circumstances): Explanation {
-  if (entry.attempt !== undefined) return explainSent(entry.attempt.worker, now.requirements);
+  const [first] = entry.live;
+  if (first !== undefined) return explainSent(first.worker, now.requirements);
   if (now.dueAtMs !== undefined) return { reason: parkedReason(entry, now.dueAtMs - now.nowMs) };
   const { position = 0 } = now;
   const { model } = now.requirements;
@@ -44,7 +48,10 @@ export function explain(entry: Entry, now: Circumstances): Explanation {
     .filter(({ id }) => now.replicas?.has(id) ?? true)
     .filter((worker) => isAble(worker, now.requirements, now.nowMs));
   if (able.length === 0)
-    return { reason: now.deploymentReason?.() ?? nobodyReason(now, entry.trouble?.lastError), position };
+    return {
+      reason: ruledOutReason(now) ?? now.deploymentReason?.() ?? unmetReason(entry, now),
+      position,
+    };
   const perSecond = now.throughputPerSecond;
   const etaMs = perSecond === undefined ? undefined : Math.round(((position + 1) / perSecond) * 1000);
   return { reason: busyReason(able, position), position, etaMs };
@@ -72,20 +79,19 @@ function parkedReason(entry: Entry, leftMs: number): string {
   return `It is tried again in ${seconds} s.${cause === undefined ? "" : ` ${cause}`}`;
 }
 
-function nobodyReason(
-  { workers, requirements, nowMs }: Circumstances,
-  lastError: WireError | undefined,
-): string {
-  if (workers.length === 0) return "No worker is connected; start one with `legacygpu worker start`.";
-  const usable = workers.filter(({ state }) => state === "HEALTHY" || state === "DEGRADED");
-  if (usable.length === 0) {
-    const states = workers.map((worker) => `${worker.id} is ${worker.state} (${worker.cause})`);
-    return `No worker takes tasks now: ${states.slice(0, MAX_NAMED_WORKERS).join(", ")}.`;
-  }
+/** It is loaded, and nowhere where the task may go: a deployment does not look at the placements of single tasks. */
+function ruledOutReason({ workers, requirements, replicas, nowMs }: Circumstances): string | undefined {
   const { model, placement } = requirements;
-  if (!usable.some((worker) => worker.canRun(model, nowMs)))
-    return `No worker can run ${modelKey(model)}: ${lastError?.message ?? "it could not be loaded"}`;
-  return `No connected worker fits the placement ${JSON.stringify(placement)}.`;
+  if (replicas === undefined || placement === undefined) return undefined;
+  const anywhere = { model, placement: undefined };
+  const loaded = workers.filter((worker) => replicas.has(worker.id) && isAble(worker, anywhere, nowMs));
+  if (loaded.length === 0) return undefined;
+  const names = loaded.slice(0, MAX_NAMED_WORKERS).map(({ id }) => id);
+  return `${modelKey(model)} is deployed on ${names.join(", ")}, which the task's placement ${JSON.stringify(placement)} rules out.`;
+}
+
+function unmetReason(entry: Entry, now: Circumstances): string {
+  return unmetRequirement(now, entry.trouble?.lastError)?.reason ?? "No worker can take it now.";
 }
 
 function busyReason(able: readonly Worker[], ahead: number): string {

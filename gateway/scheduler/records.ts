@@ -8,7 +8,7 @@ import type { TaskId } from "@legacygpu/shared/ids";
 import type { TaskInput } from "@legacygpu/shared/protocol/messages";
 import { INLINE_PAYLOAD_BYTES } from "@legacygpu/shared/protocol/version";
 import { PRIORITIES } from "@legacygpu/shared/task";
-import { newTask, requirementsOf, type TaskRecord } from "../tasks/record.ts";
+import { keptAttempt, newTask, requirementsOf, type TaskRecord } from "../tasks/record.ts";
 import type { Entry } from "./entry.ts";
 
 const MAX_KEPT = 8192;
@@ -46,7 +46,7 @@ export class Records {
 
   /** A new task was not sent at once: its record stays in memory while there is room. */
   nowWaits(entry: Entry): void {
-    if (entry.attempt !== undefined || entry.task === undefined) return;
+    if (entry.live.length > 0 || entry.task === undefined) return;
     if (this.#kept <= MAX_KEPT && this.#keptBytes <= MAX_KEPT_BYTES) return;
     this.left(entry);
     entry.task = undefined;
@@ -99,6 +99,8 @@ export class Records {
       webhook: undefined,
       batch: undefined,
       durability: "flushed",
+      mayBeCopied: false,
+      wantsChoice: false,
       requestHash: undefined,
     } as const;
     const task = newTask(order, { kind: "tensors", tensors: [] }, undefined);
@@ -117,13 +119,22 @@ export class Records {
   }
 }
 
-/** An attempt that had not ended when the gateway stopped. */
+/** The attempts that had not ended when the gateway stopped: one of them is kept for its worker. */
 function rememberHolder(entry: Entry, task: TaskRecord, nowMs: number): void {
-  const last = task.attempts.at(-1);
-  if (last === undefined || last.outcome !== undefined) return;
-  const error = toWireError(
-    fail("worker_lost", `Worker ${last.workerId} did not come back after the gateway was restarted.`),
-  );
-  entry.needTrouble.orphan = { record: last, lostAtMs: nowMs, error };
-  entry.needTrouble.triedWorkerIds.add(last.workerId);
+  const kept = keptAttempt(task);
+  for (const record of task.attempts) {
+    if (record.endedAtMs !== undefined) continue;
+    const { workerId } = record;
+    entry.needTrouble.triedWorkerIds.add(workerId);
+    if (record === kept) {
+      const message = `Worker ${workerId} did not come back after the gateway was restarted.`;
+      const error = toWireError(fail("worker_lost", message));
+      entry.needTrouble.orphan = { record, lostAtMs: nowMs, error };
+      continue;
+    }
+    const message = `The gateway was restarted, and waited for worker ${kept?.workerId} only.`;
+    record.endedAtMs = nowMs;
+    record.outcome = "worker_lost";
+    record.error = toWireError(fail("worker_lost", message));
+  }
 }

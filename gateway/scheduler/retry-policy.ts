@@ -9,13 +9,14 @@
  * | out of memory                                        | after a wait, on a worker with more memory                                   |
  * | the input or the model is wrong, a time is over      | never                                                                        |
  *
- * Waits grow exponentially with full jitter: drawn between 0 and a bound that doubles each time.
+ * Waits grow exponentially with full jitter: drawn between 0 and a bound that doubles each time. Copies that were made beside another attempt
+ * cost the task no try; only a runner that a copy killed is one killed.
  */
 
 import type { Random } from "@legacygpu/shared/clock";
 import { fail, toWireError, type WireError } from "@legacygpu/shared/errors";
 import type { RetryCause } from "@legacygpu/shared/task";
-import { countedAttempts, currentAttempts, type TaskRecord } from "../tasks/record.ts";
+import { countedAttempts, currentAttempts, ordinaryAttempts, type TaskRecord } from "../tasks/record.ts";
 
 /** A task that never gets as far as being run is not sent around for ever. */
 const MAX_SENDS = 20;
@@ -39,37 +40,38 @@ const CAUSES: Readonly<Record<string, RetryCause | "refused">> = {
   out_of_memory: "out_of_memory",
   model_load_failed: "model_load_failed",
   model_not_announced: "model_load_failed",
+  disk_full: "model_load_failed",
   transfer_failed: "transfer_failed",
 };
 
-/** @param task with the failed attempt as its last; one that was lost with its worker is still open. */
+/** @param task none of whose attempts is live; the latest that was lost with its worker is still open. */
 export function afterFailure(task: TaskRecord, error: WireError, random: Random): Verdict {
   const cause = CAUSES[error.code];
   if (cause === undefined) return { kind: "end", error, isDeadLetter: false };
-  if (cause === "refused" && currentAttempts(task).length < MAX_SENDS)
-    return { kind: "retry", delayMs: 0, isCharged: false };
+  const sends = ordinaryAttempts(task).length;
+  if (cause === "refused" && sends < MAX_SENDS) return { kind: "retry", delayMs: 0, isCharged: false };
   if (cause !== "refused" && task.retryOn?.includes(cause) === false)
     return { kind: "end", error: { ...error, retryable: false }, isDeadLetter: true };
   const poison = poisoned(task);
   if (poison !== undefined) return { kind: "end", error: poison, isDeadLetter: true };
-  if (countedAttempts(task) >= task.maxAttempts || currentAttempts(task).length >= MAX_SENDS)
-    return { kind: "end", error: givenUp(task, error), isDeadLetter: true };
+  if (countedAttempts(task) >= task.maxAttempts || sends >= MAX_SENDS)
+    return { kind: "end", error: givenUp(sends, error), isDeadLetter: true };
   if (cause === "worker_lost" && losses(task) === 0) return { kind: "retry", delayMs: 0, isCharged: false };
-  return { kind: "retry", delayMs: backoffMs(task, random), isCharged: cause !== "worker_lost" };
+  return { kind: "retry", delayMs: backoffMs(task, sends, random), isCharged: cause !== "worker_lost" };
 }
 
-function backoffMs(task: TaskRecord, random: Random): number {
-  const boundMs = task.backoffMs * 2 ** Math.max(0, currentAttempts(task).length - 1);
+function backoffMs(task: TaskRecord, sends: number, random: Random): number {
+  const boundMs = task.backoffMs * 2 ** Math.max(0, sends - 1);
   return random() * Math.min(boundMs, MAX_BACKOFF_MS);
 }
 
 /** Before this one. */
 function losses(task: TaskRecord): number {
-  return currentAttempts(task).filter(({ outcome }) => outcome === "worker_lost").length;
+  return ordinaryAttempts(task).filter(({ outcome }) => outcome === "worker_lost").length;
 }
 
-function givenUp(task: TaskRecord, error: WireError): WireError {
-  const message = `${error.message} (attempt ${currentAttempts(task).length}, no more are made)`;
+function givenUp(sends: number, error: WireError): WireError {
+  const message = `${error.message} (attempt ${sends}, no more are made)`;
   return { ...error, message, retryable: false };
 }
 

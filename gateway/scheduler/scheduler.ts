@@ -1,46 +1,47 @@
 /**
  * The life of a task between acceptance and its end: waits in the queue, is bound late to a worker with credit, and is settled once.
  *
- * Every attempt has a fencing token; an answer with a token that is not live changes nothing and is counted. Whatever frees a worker, brings
+ * Several workers may have a task at once: the first answer wins, and what fails meanwhile is only noted as long as somebody still has it. Every
+ * attempt has a fencing token; an answer with a token that is not live changes nothing and is counted. Whatever frees a worker, brings
  * one or adds a task calls {@link Scheduler.dispatch}.
  */
 
 import type { Clock, Random } from "@legacygpu/shared/clock";
-import {
-  asLegacyGpuError,
-  fail,
-  type LegacyGpuError,
-  toWireError,
-  type WireError,
-} from "@legacygpu/shared/errors";
+import { fail, type LegacyGpuError, toWireError, type WireError } from "@legacygpu/shared/errors";
 import type { TaskId } from "@legacygpu/shared/ids";
 import type { Logger } from "@legacygpu/shared/log";
 import type { AttemptTimings, TaskOutput } from "@legacygpu/shared/protocol/messages";
-import { type AttemptOutcome, isFinal, type TaskState } from "@legacygpu/shared/task";
-import type { Balancer } from "../balancers/balancer.ts";
+import type { CopyPurpose } from "@legacygpu/shared/task";
+import type { Strategy } from "../balancers/strategy.ts";
+import type { Choice } from "../dispatch/choice.ts";
 import type { Counters } from "../metrics.ts";
-import { TimeHeap } from "../queue/time-heap.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Worker } from "../registry/worker.ts";
-import { countedAttempts, type TaskRecord, transition } from "../tasks/record.ts";
+import { countedAttempts, type TaskRecord } from "../tasks/record.ts";
+import { Answers } from "./answers.ts";
+import { AttemptEnds, type AttemptEvents } from "./attempt-ends.ts";
 import { AttemptTable } from "./attempt-table.ts";
-import { Entry, factsOf, type Orphan, type RestoredTask } from "./entry.ts";
-import { Groups } from "./groups.ts";
-import { pickWorker } from "./pick-worker.ts";
-import { Records, type StoredTasks } from "./records.ts";
+import { Choices } from "./choices.ts";
+import { Dispatching } from "./dispatching.ts";
+import { type Attempt, Entry, factsOf, type RestoredTask } from "./entry.ts";
+import type { Groups } from "./groups.ts";
+import { Ledger } from "./ledger.ts";
+import type { StoredTasks } from "./records.ts";
 import { OPEN_GATE, type ReplicaGate } from "./replica-gate.ts";
-import { afterFailure } from "./retry-policy.ts";
+import type { MaxBatchOf } from "./scheduled-worker.ts";
 import { taskMessage } from "./task-message.ts";
 import { TaskView } from "./task-view.ts";
-import { Throughput } from "./throughput.ts";
 import { WaitingRoom } from "./waiting-room.ts";
 
-export interface SchedulerOptions {
+export interface SchedulerOptions extends AttemptEvents {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
   readonly registry: Registry;
-  readonly balancer: Balancer;
+  /** Which strategy decides about a model, by its name. */
+  readonly strategyFor: (model: string) => Strategy;
+  /** Default: no tasks run as one. */
+  readonly maxBatchOf?: MaxBatchOf | undefined;
   readonly counters: Counters;
   /** How long the work of an earlier start is kept for the workers that held it. */
   readonly leaseMs: number;
@@ -58,73 +59,108 @@ export interface SchedulerOptions {
 export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #waiting: WaitingRoom;
-  readonly #groups = new Groups();
-  readonly #records: Records;
-  readonly #entries = new Map<TaskId, Entry>();
+  readonly #ledger: Ledger;
   readonly #attempts: AttemptTable;
+  readonly #ends: AttemptEnds;
+  /** Workers as the dispatcher knows them. */
+  readonly dispatching: Dispatching;
+  readonly #answers: Answers;
   readonly #gate: ReplicaGate;
-  readonly #deadlines: TimeHeap<Entry>;
-  readonly #throughput: Throughput;
+  readonly #choices = new Choices();
   /** How everything stands, for those who only look. */
   readonly view: TaskView;
-  #running = 0;
 
   constructor(options: SchedulerOptions) {
-    const { clock } = options;
+    const { clock, log, counters, stored } = options;
     this.#options = options;
     this.#gate = options.gate ?? OPEN_GATE;
-    this.#records = new Records(options.stored);
     this.#attempts = new AttemptTable(clock, options.firstToken);
-    this.#throughput = new Throughput(clock);
-    this.#deadlines = new TimeHeap({
+    this.#ledger = new Ledger({
       clock,
-      slot: { get: (entry) => entry.deadlineSlot, set: (entry, index) => (entry.deadlineSlot = index) },
-      onDue: (entry) => this.#deadlinePassed(entry),
+      log,
+      counters,
+      stored,
+      onDeadline: (entry) => this.#deadlinePassed(entry),
+      onLeaving: (entry) => {
+        this.#ends.closeOrphan(entry);
+        this.#waiting.leave(entry);
+      },
+      onChanged: (task) => options.onChanged(task),
+      onSettled: (task) => options.onSettled(task),
     });
+    this.dispatching = new Dispatching({
+      clock,
+      random: options.random,
+      registry: options.registry,
+      groups: this.#ledger.groups,
+      gate: this.#gate,
+      strategyFor: options.strategyFor,
+      maxBatchOf: options.maxBatchOf ?? (() => 1),
+      waitingIn: (group) => this.#waiting.countIn(group),
+      copy: (entry, worker, purpose) => this.#copy(entry, worker, purpose),
+      wake: () => this.dispatch(),
+    });
+    this.#ends = new AttemptEnds(clock, this.#attempts, this.dispatching, options);
     this.#waiting = new WaitingRoom({
       clock,
       random: options.random,
+      begin: (waiting) => this.dispatching.beginRound(waiting),
+      end: () => this.dispatching.endRound(),
       choose: (entry) => this.#choose(entry),
       send: (entry, worker) => this.#send(entry, worker),
+    });
+    this.#answers = new Answers(options, {
+      ledger: this.#ledger,
+      attempts: this.#attempts,
+      ends: this.#ends,
+      waiting: this.#waiting,
+      dispatching: this.dispatching,
     });
     this.view = new TaskView({
       clock,
       registry: options.registry,
-      entries: this.#entries,
+      ledger: this.#ledger,
       attempts: this.#attempts,
       waiting: this.#waiting,
-      groups: this.#groups,
-      records: this.#records,
-      throughput: this.#throughput,
       gate: this.#gate,
+      choiceOf: (id) => this.#choiceOf(id),
     });
   }
 
   get pendingCount(): number {
-    return this.#entries.size - this.#running;
+    return this.#ledger.pendingCount;
   }
 
   get runningCount(): number {
-    return this.#running;
+    return this.#ledger.runningCount;
+  }
+
+  /** Attempts that nobody waits for any more, and that still keep a worker busy. */
+  get supersededCount(): number {
+    return this.#attempts.supersededCount;
   }
 
   /** The queue that waits, by group, and which of it is held back. */
   get groups(): Groups {
-    return this.#groups;
+    return this.#ledger.groups;
   }
 
   /** @param isStored the store has them: their records need not stay in memory. */
   submit(tasks: readonly TaskRecord[], { isStored }: { readonly isStored: boolean }): void {
+    const { groups, records } = this.#ledger;
     const entries = tasks.map((task) => {
-      const entry = new Entry(factsOf(task, this.#groups.nameFor(task)), task, isStored);
-      this.#records.entered(entry);
-      this.#enter(entry);
+      const entry = new Entry(factsOf(task, groups.nameFor(task)), task, isStored);
+      records.entered(entry);
+      this.#ledger.enter(entry);
+      this.dispatching.entered(entry);
+      // Also while everybody is busy with other models, and nothing is offered.
+      this.#isStarved(entry);
       this.#waiting.enter(entry, "back");
       return entry;
     });
     this.dispatch();
     // What could go at once has not read the disk, however much waits for others.
-    if (isStored) for (const entry of entries) this.#records.nowWaits(entry);
+    if (isStored) for (const entry of entries) records.nowWaits(entry);
   }
 
   /**
@@ -136,7 +172,7 @@ export class Scheduler {
     const entry = new Entry(pending, undefined, true);
     entry.lastToken = pending.lastToken;
     entry.heldBy = pending.heldBy;
-    this.#enter(entry);
+    this.#ledger.enter(entry);
     if (pending.heldBy === undefined) this.#waiting.enter(entry, "back");
     else this.#waiting.park(entry, clock.now() + leaseMs);
   }
@@ -146,22 +182,22 @@ export class Scheduler {
    * @returns false when the task has already ended.
    */
   cancel(id: TaskId, reason: string, known?: TaskRecord): boolean {
-    const entry = this.#entries.get(id);
+    const entry = this.#ledger.get(id);
     if (entry === undefined) return false;
     if (entry.task === undefined && known !== undefined)
-      this.#records.remember(entry, known, this.#options.clock.now());
-    this.#withdraw(entry, "cancelled", reason);
-    this.#settle(entry, "CANCELLED", { error: toWireError(fail("task_cancelled", reason)) });
+      this.#ledger.records.remember(entry, known, this.#options.clock.now());
+    this.#ends.withdraw(entry, "cancelled", reason);
+    this.#ledger.settle(entry, "CANCELLED", { error: toWireError(fail("task_cancelled", reason)) });
     this.dispatch();
     return true;
   }
 
   /** The task can never be completed any more: it fails now, wherever it is. @returns false when it has already ended. */
   abandon(id: TaskId, error: LegacyGpuError): boolean {
-    const entry = this.#entries.get(id);
+    const entry = this.#ledger.get(id);
     if (entry === undefined) return false;
-    this.#withdraw(entry, "cancelled", error.message);
-    this.#settle(entry, "FAILED", { error: toWireError(error) });
+    this.#ends.withdraw(entry, "cancelled", error.message);
+    this.#ledger.settle(entry, "FAILED", { error: toWireError(error) });
     this.dispatch();
     return true;
   }
@@ -176,245 +212,142 @@ export class Scheduler {
     this.#waiting.offerAfter(work);
   }
 
+  /**
+   * Begins another attempt of a task that a worker has already; the first answer wins.
+   *
+   * @returns false when nobody has the task, this worker has it, or it cannot be sent.
+   */
+  copy(id: TaskId, worker: Worker, purpose: CopyPurpose): boolean {
+    const entry = this.#ledger.get(id);
+    return entry !== undefined && this.#copy(entry, worker, purpose);
+  }
+
   /** Of the attempts that a worker says it holds: those that it may go on with. */
   claim(worker: Worker, held: readonly { readonly taskId: string; readonly token: number }[]): number[] {
     return held
-      .filter(({ taskId, token }) => this.#claimOne(worker, taskId, token))
+      .filter(({ taskId, token }) => this.#claimOne(worker, taskId as TaskId, token))
       .map(({ token }) => token);
   }
 
   /** The worker began to run the attempt. */
   accepted(worker: Worker, token: number): void {
-    const entry = this.#liveEntry(worker, token);
-    if (entry === undefined) return;
-    this.#start(entry);
-    this.#changed(entry);
+    this.#answers.accepted(worker, token);
   }
 
   completed(worker: Worker, token: number, output: TaskOutput, timings: AttemptTimings): void {
-    const { clock, registry } = this.#options;
-    const entry = this.#liveEntry(worker, token);
-    if (entry?.attempt === undefined || entry.task === undefined) return;
-    const { sentAtMs } = entry.attempt;
-    this.#start(entry);
-    const busyMs = timings.loadMs + timings.preprocessMs + timings.executeMs + timings.postprocessMs;
-    const totalMs = clock.monotonic() - sentAtMs;
-    entry.task.timings = {
-      onWorker: timings,
-      queueMs: Math.max(0, sentAtMs - entry.queuedAtMs),
-      networkMs: Math.max(0, totalMs - timings.queuedMs - timings.fetchMs - busyMs),
-    };
-    worker.completed += 1;
-    worker.served(busyMs - timings.loadMs);
-    worker.ranAsOne(entry.task.model, timings.batchSize ?? 1);
-    registry.noteSuccess(worker);
-    this.#waiting.succeeded();
-    entry.task.outputBytes = output.tensors.reduce((sum, { data }) => sum + data.length, 0);
-    this.#endAttempt(entry, "completed");
-    this.#settle(entry, "COMPLETED", { output });
+    this.#answers.completed(worker, token, output, timings);
   }
 
   failed(worker: Worker, token: number, error: WireError): void {
-    const entry = this.#liveEntry(worker, token);
-    if (entry?.task === undefined) return;
-    worker.failed += 1;
-    if (error.code === "model_load_failed") worker.modelFailed(entry.task.model, this.#options.clock.now());
-    this.#options.registry.noteFailure(worker, error);
-    const isTimeout = error.code === "deadline_exceeded" || error.code === "execution_timeout";
-    this.#endAttempt(entry, isTimeout ? "timed_out" : "failed", error);
-    if (isTimeout) this.#settle(entry, "TIMED_OUT", { error });
-    else this.#afterFailure(entry, entry.task, worker, error);
+    this.#answers.failed(worker, token, error);
+  }
+
+  /** The worker is done with an attempt that was superseded. */
+  released(worker: Worker, token: number, timings: AttemptTimings | undefined): void {
+    this.#answers.released(worker, token, timings);
   }
 
   /** The worker will not answer for these any more, unless it comes back before somebody else has begun them. */
   lost(worker: Worker, tokens: readonly number[], cause: string): void {
-    const nowMs = this.#options.clock.now();
-    for (const token of tokens) {
-      const entry = this.#attempts.find(worker, token);
-      const attempt = entry === undefined ? undefined : this.#attempts.release(entry);
-      if (entry?.task === undefined || attempt === undefined) continue;
-      this.#options.counters.attemptsLost += 1;
-      const error = toWireError(fail("worker_lost", `Worker ${worker.id} was lost: ${cause}.`));
-      entry.needTrouble.orphan = { record: attempt.record, lostAtMs: nowMs, error };
-      this.#afterFailure(entry, entry.task, worker, error);
-    }
+    this.#answers.lost(worker, tokens, cause);
     this.dispatch();
   }
 
   close(): void {
-    this.#deadlines.close();
+    this.#ledger.close();
     this.#waiting.close();
-    this.#entries.clear();
+    this.dispatching.close();
     this.#attempts.clear();
   }
 
   // ---- the ways of an entry
 
-  #enter(entry: Entry): void {
-    this.#entries.set(entry.id, entry);
-    this.#groups.add(entry.group);
-    if (entry.deadlineAtMs !== undefined) this.#deadlines.add(entry, entry.deadlineAtMs);
+  #choose(entry: Entry): Worker | undefined {
+    const { groups } = this.#ledger;
+    if (groups.isPaused(entry.group)) return undefined;
+    return this.#isStarved(entry) ? undefined : this.dispatching.choose(entry);
   }
 
-  #choose(entry: Entry): Worker | undefined {
-    if (this.#groups.isPaused(entry.group)) return undefined;
-    const { registry, balancer, clock } = this.#options;
-    const requirements = this.#groups.requirements(entry.group);
-    const replicas = this.#gate.replicasOf(requirements.model);
-    if (replicas?.size === 0) {
-      this.#gate.starved(requirements.model);
-      return undefined;
-    }
-    const now = { wallMs: clock.now(), monotonicMs: clock.monotonic() };
-    return pickWorker(registry.all, balancer, requirements, entry.trouble, now, replicas);
+  /** Its model is deployed, and nobody has loaded it; whoever sees to that is told. */
+  #isStarved(entry: Entry): boolean {
+    const { model } = this.#ledger.groups.requirements(entry.group);
+    if (this.#gate.replicasOf(model)?.size !== 0) return false;
+    this.#gate.starved(model);
+    return true;
   }
 
   #send(entry: Entry, worker: Worker): void {
-    const { clock } = this.#options;
-    const task = this.#read(entry, "run");
+    const task = this.#ledger.read(entry, "run");
     if (task === undefined) return;
-    this.#closeOrphan(entry);
-    const { record } = this.#attempts.begin(entry, task, worker);
+    this.#ends.closeOrphan(entry);
+    this.#begin(entry, task, worker);
+  }
+
+  #copy(entry: Entry, worker: Worker, purpose: CopyPurpose): boolean {
+    if (entry.live.length === 0 || worker.link === undefined) return false;
+    if (entry.live.some((attempt) => attempt.worker === worker)) return false;
+    const task = this.#ledger.readAgain(entry);
+    if (task === undefined) return false;
+    this.#begin(entry, task, worker, purpose);
+    return true;
+  }
+
+  /** Of a task that waits, how it looks now; of one that was sent, as it was when it was sent, if that was to be remembered. */
+  #choiceOf(id: TaskId): Choice | undefined {
+    const entry = this.#ledger.get(id);
+    const isWaiting = entry !== undefined && entry.live.length === 0;
+    return isWaiting ? this.dispatching.explain(entry, undefined) : this.#choices.of(id);
+  }
+
+  #begin(entry: Entry, task: TaskRecord, worker: Worker, purpose?: CopyPurpose): void {
+    const isRetry = task.attempts.length > 0;
+    if (task.wantsChoice && purpose === undefined)
+      this.#choices.remember(entry.id, this.dispatching.explain(entry, worker));
+    const attempt = this.#attempts.begin(entry, task, worker, purpose);
     worker.link?.announce(task.model);
-    worker.link?.send(taskMessage(task, record.token, clock.now()));
-    this.#records.sent(entry);
-    this.#changed(entry);
+    worker.link?.send(taskMessage(task, attempt.record.token, this.#options.clock.now()));
+    this.#ledger.records.sent(entry);
+    this.#ledger.changed(entry);
+    // Last: a copy may follow from it.
+    attempt.flight = this.dispatching.sent(entry, worker, purpose ?? (isRetry ? "retry" : "first"));
   }
 
-  /** The record, with its input when it is to be run. What cannot be read any more ends here, with the reason. */
-  #read(entry: Entry, purpose: "run" | "end"): TaskRecord | undefined {
-    const nowMs = this.#options.clock.now();
-    try {
-      return purpose === "run" ? this.#records.read(entry, nowMs) : this.#records.readRecord(entry, nowMs);
-    } catch (error) {
-      const known = asLegacyGpuError(error);
-      this.#options.log.error({ err: known, taskId: entry.id }, "a stored task cannot be read");
-      entry.task ??= this.#records.damaged(entry, nowMs);
-      this.#settle(entry, "FAILED", { error: toWireError(known) });
-      return undefined;
-    }
-  }
-
-  #claimOne(worker: Worker, taskId: string, token: number): boolean {
-    const entry = this.#entries.get(taskId as TaskId);
-    if (entry?.attempt?.worker === worker && entry.attempt.record.token === token) return true;
-    const isClaimable = entry !== undefined && this.#attempts.isClaimable(entry, worker, token);
-    const task =
-      isClaimable && (entry.heldBy ?? worker.id) === worker.id ? this.#read(entry, "end") : undefined;
-    if (entry === undefined || task === undefined) {
+  #claimOne(worker: Worker, taskId: TaskId, token: number): boolean {
+    if (this.#attempts.find(worker, token)?.entry.id === taskId) return true;
+    const entry = this.#ledger.get(taskId);
+    const attempt = entry === undefined ? undefined : this.#reclaim(entry, worker, token);
+    if (entry === undefined || attempt === undefined) {
       this.#options.counters.staleMessages += 1;
       return false;
     }
     this.#waiting.leave(entry);
     if (entry.trouble?.orphan?.record.token === token) entry.trouble.orphan = undefined;
-    else this.#closeOrphan(entry);
-    const { record } = this.#attempts.claim(entry, task, worker, token);
+    else this.#ends.closeOrphan(entry);
     entry.heldBy = undefined;
-    this.#records.sent(entry);
+    attempt.flight = this.dispatching.sent(entry, worker, "retry");
+    this.#ledger.records.sent(entry);
     this.#options.counters.attemptsReclaimed += 1;
-    if (record.acceptedAtMs !== undefined) this.#start(entry);
-    this.#changed(entry);
+    this.#ledger.follow(entry);
+    this.#ledger.changed(entry);
     return true;
   }
 
-  #start(entry: Entry): void {
-    const { task, attempt } = entry;
-    if (task === undefined || attempt === undefined) return;
-    const nowMs = this.#options.clock.now();
-    attempt.record.acceptedAtMs ??= nowMs;
-    if (task.state === "RUNNING") return;
-    transition(task, "RUNNING", nowMs);
-    this.#running += 1;
-  }
-
-  #afterFailure(entry: Entry, task: TaskRecord, worker: Worker, error: WireError): void {
-    const { clock, random } = this.#options;
-    const trouble = entry.needTrouble;
-    trouble.lastError = error;
-    trouble.triedWorkerIds.add(worker.id);
-    if (error.code === "out_of_memory")
-      trouble.memoryBytesOver = Math.max(trouble.memoryBytesOver, worker.memoryBytes);
-    const verdict = afterFailure(task, error, random);
-    if (verdict.kind === "end") {
-      task.isDeadLetter = verdict.isDeadLetter;
-      this.#settle(entry, "FAILED", { error: verdict.error });
-      return;
-    }
-    if (task.state === "RUNNING") {
-      transition(task, "PENDING", clock.now());
-      this.#running -= 1;
-    }
-    this.#changed(entry);
-    trouble.isChargedRetry = verdict.isCharged;
-    if (verdict.delayMs === 0 && !verdict.isCharged) this.#waiting.enter(entry, "front");
-    else this.#waiting.park(entry, clock.now() + verdict.delayMs);
-  }
-
-  #liveEntry(worker: Worker, token: number): Entry | undefined {
-    const entry = this.#attempts.find(worker, token);
-    if (entry === undefined) this.#options.counters.staleMessages += 1;
-    return entry;
-  }
-
-  #endAttempt(entry: Entry, outcome: AttemptOutcome, error?: WireError): void {
-    const attempt = this.#attempts.release(entry);
-    if (attempt === undefined) return;
-    attempt.record.endedAtMs = this.#options.clock.now();
-    attempt.record.outcome = outcome;
-    attempt.record.error = error;
-  }
-
-  /** Ends the attempt from our side and tells the worker. */
-  #withdraw(entry: Entry, outcome: AttemptOutcome, reason: string): void {
-    const { attempt } = entry;
-    if (attempt === undefined) return;
-    attempt.worker.link?.send({ type: "cancel", taskId: entry.id, token: attempt.record.token, reason });
-    this.#endAttempt(entry, outcome);
-  }
-
-  /** Nobody can have the lost attempt back any more. */
-  #closeOrphan(entry: Entry): void {
-    const orphan: Orphan | undefined = entry.trouble?.orphan;
-    if (entry.trouble === undefined || orphan === undefined) return;
-    entry.trouble.orphan = undefined;
-    orphan.record.endedAtMs = orphan.lostAtMs;
-    orphan.record.outcome = "worker_lost";
-    orphan.record.error = orphan.error;
+  #reclaim(entry: Entry, worker: Worker, token: number): Attempt | undefined {
+    if (!this.#attempts.isClaimable(entry, worker, token)) return undefined;
+    const task = this.#ledger.read(entry, "end");
+    return task === undefined ? undefined : this.#attempts.claim(entry, task, worker, token);
   }
 
   #deadlinePassed(entry: Entry): void {
-    const task = this.#read(entry, "end");
+    const task = this.#ledger.read(entry, "end");
     if (task === undefined) return;
     const isBegun = countedAttempts(task) > 0;
     const reason = this.view.explain(entry.id)?.reason;
-    this.#withdraw(entry, "timed_out", "its deadline passed");
+    this.#ends.withdraw(entry, "timed_out", "its deadline passed");
     const phase =
       task.state === "RUNNING" ? "while it ran" : isBegun ? "between two attempts" : "before it was started";
     const message = `The deadline passed ${phase}.${reason === undefined ? "" : ` ${reason}`}`;
-    this.#settle(entry, "TIMED_OUT", { error: toWireError(fail("deadline_exceeded", message)) });
+    this.#ledger.settle(entry, "TIMED_OUT", { error: toWireError(fail("deadline_exceeded", message)) });
     this.dispatch();
-  }
-
-  #changed(entry: Entry): void {
-    if (entry.isStored && entry.task !== undefined) this.#options.onChanged(entry.task);
-  }
-
-  #settle(entry: Entry, to: TaskState, how: { output?: TaskOutput; error?: WireError }): void {
-    const task = this.#read(entry, "end");
-    // Reading it has settled it.
-    if (task === undefined || isFinal(task.state)) return;
-    if (task.state === "RUNNING") this.#running -= 1;
-    this.#closeOrphan(entry);
-    this.#deadlines.remove(entry);
-    this.#waiting.leave(entry);
-    this.#entries.delete(task.id);
-    this.#records.left(entry);
-    this.#groups.remove(entry.group);
-    task.output = how.output;
-    task.error = how.error;
-    transition(task, to, this.#options.clock.now());
-    this.#throughput.ended();
-    this.#options.counters.taskEnded(to, task.model.name, (task.completedAtMs ?? 0) - task.createdAtMs);
-    this.#options.onSettled(task);
   }
 }

@@ -18,6 +18,10 @@ const BUDGET_WAIT_MS = 1000;
 export interface WaitingRoomOptions {
   readonly clock: Clock;
   readonly random: Random;
+  /** Before tasks are offered. @returns false when there are none, or nobody can take any. */
+  readonly begin: (waiting: number) => boolean;
+  /** After that, when some are left. */
+  readonly end: () => void;
   /** Who may have it now; undefined: nobody. */
   readonly choose: (entry: Entry) => Worker | undefined;
   /** It has left the room. */
@@ -65,10 +69,11 @@ export class WaitingRoom {
 
   /** Offers what waits until nothing more can be placed. */
   offer(): void {
-    if (this.#isHeld || this.#queue.size === 0) return;
+    if (this.#isHeld) return;
     this.#isHeld = true;
     try {
-      this.#queue.place(this.#options.choose, this.#options.send);
+      if (this.#options.begin(this.#queue.size)) this.#queue.place(this.#options.choose, this.#options.send);
+      if (this.#queue.size > 0) this.#options.end();
     } finally {
       this.#isHeld = false;
     }
@@ -94,6 +99,10 @@ export class WaitingRoom {
   /** Wall clock; undefined when it is not parked. */
   dueAtMs(entry: Entry): number | undefined {
     return this.#parked.timeOf(entry);
+  }
+
+  countIn(group: string): number {
+    return this.#queue.countOf(group);
   }
 
   countOf(groups: readonly string[]): number {

@@ -78,6 +78,8 @@ export function decodeFormat1(place: Place, value: Uint8Array, { input, output }
     webhook: undefined,
     batch: undefined,
     durability: "flushed",
+    mayBeCopied: true,
+    wantsChoice: false,
     requestHash: undefined,
     input,
     deadlineAtMs: stored.deadlineAtMs,

@@ -5,7 +5,7 @@ import { fail } from "@legacygpu/shared/errors";
 import type { TaskId } from "@legacygpu/shared/ids";
 import type { TaskInput, TaskOutput } from "@legacygpu/shared/protocol/messages";
 import { isFinal, PRIORITIES } from "@legacygpu/shared/task";
-import { groupOf, type TaskRecord } from "../tasks/record.ts";
+import { groupOf, keptAttempt, type TaskRecord } from "../tasks/record.ts";
 import { MemoryDocuments } from "./memory-documents.ts";
 import type { RetentionLimits } from "./retention.ts";
 import { matches } from "./task-query.ts";
@@ -129,7 +129,7 @@ export class MemoryTaskStore implements TaskStore {
     for (const id of [...this.#unfinished.keys()].sort()) {
       const record = this.#unfinished.get(id)?.record;
       if (record === undefined) continue;
-      const last = record.attempts.at(-1);
+      const kept = keptAttempt(record);
       yield {
         id,
         tenant: record.tenant,
@@ -137,8 +137,8 @@ export class MemoryTaskStore implements TaskStore {
         group: groupOf(record),
         inputBytes: record.inputBytes,
         deadlineAtMs: record.deadlineAtMs,
-        lastToken: last?.token ?? 0,
-        heldBy: last?.endedAtMs === undefined ? last?.workerId : undefined,
+        lastToken: (kept ?? record.attempts.at(-1))?.token ?? 0,
+        heldBy: kept?.workerId,
       };
     }
   }

@@ -2,7 +2,13 @@
 
 import type { Digest } from "@legacygpu/shared/manifest";
 import { attemptTimingsSchema, modelRefSchema } from "@legacygpu/shared/protocol/messages";
-import { DURABILITIES, RETRY_CAUSES, TASK_STATES } from "@legacygpu/shared/task";
+import {
+  ATTEMPT_OUTCOMES,
+  COPY_PURPOSES,
+  DURABILITIES,
+  RETRY_CAUSES,
+  TASK_STATES,
+} from "@legacygpu/shared/task";
 import { z } from "zod";
 import { type AttemptRecord, type EarlierRound, type TaskTimings, WEBHOOK_EVENTS } from "../tasks/record.ts";
 
@@ -30,18 +36,27 @@ export const wireErrorSchema = z.object({
   details: z.record(text, z.unknown()).exactOptional(),
 });
 
-const OUTCOMES = ["completed", "failed", "worker_lost", "cancelled", "timed_out"] as const;
-const attemptSchema = placed({
+const attempt = {
   token: z.int(),
   workerId: text,
   site: text,
   startedAtMs: number,
   acceptedAtMs: number.nullable(),
   endedAtMs: number.nullable(),
-  outcome: z.enum(OUTCOMES).nullable(),
+  outcome: z.enum(ATTEMPT_OUTCOMES).nullable(),
   error: wireErrorSchema.nullable(),
-}).transform(
-  (stored): AttemptRecord => ({
+};
+const purpose = z.enum(COPY_PURPOSES);
+/** The purpose has a place in copies only. */
+const attemptSchema = z.union([
+  placed(attempt).transform(ordinaryAttempt),
+  placed({ ...attempt, purpose }).transform(
+    (stored): AttemptRecord => ({ ...ordinaryAttempt(stored), purpose: stored.purpose }),
+  ),
+]);
+
+function ordinaryAttempt(stored: z.infer<z.ZodObject<typeof attempt>>): AttemptRecord {
+  return {
     token: stored.token,
     workerId: stored.workerId,
     site: stored.site,
@@ -50,8 +65,8 @@ const attemptSchema = placed({
     endedAtMs: stored.endedAtMs ?? undefined,
     outcome: stored.outcome ?? undefined,
     error: stored.error ?? undefined,
-  }),
-);
+  };
+}
 
 /** When the task was started, and its attempts. */
 export const attemptsSchema = placed({ startedAtMs: number.nullable(), attempts: z.array(attemptSchema) });
@@ -74,7 +89,8 @@ const modelSchema = placed({
   manifest: storedDigestSchema,
 });
 
-const { batchSize, ...legs } = attemptTimingsSchema.shape;
+/** How busy the worker was besides is of use to the gateway that hears it, not later. */
+const { batchSize, concurrency: _concurrency, ...legs } = attemptTimingsSchema.shape;
 const timings = { queueMs: number, networkMs: number, ...legs };
 /** The size of the batch has a place only where there was one. */
 const timingsSchema = z
@@ -86,6 +102,8 @@ const placementSchema = z.object({
   labels: z.record(text, text).exactOptional(),
   providers: texts.exactOptional(),
   minVramBytes: number.exactOptional(),
+  families: texts.exactOptional(),
+  residency: texts.exactOptional(),
 });
 const webhookSchema = placed({ endpointId: text, events: z.array(z.enum(WEBHOOK_EVENTS)) });
 const batchSchema = placed({ id: text, index: z.int(), reference: text.nullable() }).transform(
@@ -133,4 +151,6 @@ const body = {
   timings: timingsSchema.nullable(),
 };
 export const BODY_FIELDS = Object.keys(body).length;
-export const bodySchema = placed(body);
+/** What a task forbids or wants beyond the usual, in bits; absent where that is nothing. */
+export const WISHES = { noCopies: 1, choice: 2 } as const;
+export const bodySchema = z.union([placed(body), placed({ ...body, wishes: z.int() })]);

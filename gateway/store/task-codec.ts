@@ -2,7 +2,7 @@
  * Stored bytes ↔ the record of a task, and its attempts while it is unfinished.
  *
  * Both are sealed (`sealed.ts`). A record is its fixed part (`record-header.ts`) and an array of the other fields (`stored-forms.ts`). Attempts
- * are the last token f64, the length u16 of the name of who holds it (0: it has ended), that name, and an array. Writing is by hand because every
+ * are a token f64, the length u16 of the name of who holds it (0: all have ended), that name, and an array. Writing is by hand because every
  * task pays for it; what is read goes through a schema.
  */
 
@@ -13,12 +13,13 @@ import {
   type AttemptRecord,
   type EarlierRound,
   groupOf,
+  keptAttempt,
   type TaskRecord,
   type TaskTimings,
 } from "../tasks/record.ts";
 import { FIXED_BYTES, RecordHeader, type StoredParts, writeHeader } from "./record-header.ts";
 import { corrupt, type Place, parseContents, SEAL_BYTES, seal, unseal } from "./sealed.ts";
-import { attemptsSchema, BODY_FIELDS, bodySchema, digestBytes } from "./stored-forms.ts";
+import { attemptsSchema, BODY_FIELDS, bodySchema, digestBytes, WISHES } from "./stored-forms.ts";
 import { ValueWriter } from "./value-writer.ts";
 
 export const RECORD_VERSION = 2;
@@ -37,7 +38,8 @@ export function encodeRecord(place: Place, task: TaskRecord, parts: StoredParts)
   writer.begin(FIXED_BYTES);
   const ownerBytes = writer.plain(task.tenant);
   const groupBytes = isEnded ? 0 : writer.plain(groupOf(task));
-  writer.array(BODY_FIELDS);
+  const wishes = wishesOf(task);
+  writer.array(wishes === 0 ? BODY_FIELDS : BODY_FIELDS + 1);
   writeOrder(task);
   writeRounds(task.earlierRounds);
   writer.number(task.startedAtMs);
@@ -45,6 +47,7 @@ export function encodeRecord(place: Place, task: TaskRecord, parts: StoredParts)
   else writer.array(0);
   writer.value(task.error).number(task.outputBytes);
   writeTimings(task.timings);
+  if (wishes !== 0) writer.number(wishes);
   const value = writer.finish();
   writeHeader(value, task, parts, { ownerBytes, groupBytes });
   return seal(place, value, RECORD_VERSION);
@@ -58,6 +61,7 @@ export function decodeRecord(place: Place, value: Uint8Array): TaskRecord {
   if (state === undefined || priority === undefined)
     throw corrupt(place, "its state or its class is unknown");
   const body = parseContents(place, value.subarray(header.bodyStart), bodySchema);
+  const wishes = "wishes" in body ? body.wishes : 0;
   return {
     id: header.id,
     tenant: owner,
@@ -77,6 +81,8 @@ export function decodeRecord(place: Place, value: Uint8Array): TaskRecord {
     webhook: body.webhook ?? undefined,
     batch: body.batch ?? undefined,
     durability: body.durability,
+    mayBeCopied: (wishes & WISHES.noCopies) === 0,
+    wantsChoice: (wishes & WISHES.choice) !== 0,
     requestHash: body.requestHash ?? undefined,
     input: undefined,
     deadlineAtMs: header.deadlineAtMs,
@@ -102,13 +108,13 @@ export function openRecord(place: Place, value: Uint8Array): RecordHeader {
 }
 
 export function encodeAttempts(place: Place, task: TaskRecord): Buffer {
-  const last = task.attempts.at(-1);
+  const kept = keptAttempt(task);
   writer.begin(HOLDER);
-  const holderBytes = last === undefined || last.endedAtMs !== undefined ? 0 : writer.plain(last.workerId);
+  const holderBytes = kept === undefined ? 0 : writer.plain(kept.workerId);
   writer.array(2).number(task.startedAtMs);
   writeAttempts(task.attempts);
   const value = writer.finish();
-  value.writeDoubleLE(last?.token ?? 0, TOKEN);
+  value.writeDoubleLE((kept ?? task.attempts.at(-1))?.token ?? 0, TOKEN);
   value.writeUInt16LE(holderBytes, HOLDER_BYTES);
   return seal(place, value, ATTEMPTS_VERSION);
 }
@@ -151,6 +157,10 @@ function writeOrder(task: TaskRecord): void {
   writer.text(task.durability).text(task.requestHash);
 }
 
+function wishesOf({ mayBeCopied, wantsChoice }: TaskRecord): number {
+  return (mayBeCopied ? 0 : WISHES.noCopies) | (wantsChoice ? WISHES.choice : 0);
+}
+
 function encodedModel(model: ModelRef): Uint8Array {
   let encoded = encodedModels.get(model);
   if (encoded === undefined) {
@@ -171,9 +181,15 @@ function writeRounds(rounds: readonly EarlierRound[]): void {
 function writeAttempts(attempts: readonly AttemptRecord[]): void {
   writer.array(attempts.length);
   for (const attempt of attempts) {
-    writer.array(8).number(attempt.token).text(attempt.workerId).text(attempt.site);
+    const { purpose } = attempt;
+    writer
+      .array(purpose === undefined ? 8 : 9)
+      .number(attempt.token)
+      .text(attempt.workerId)
+      .text(attempt.site);
     writer.number(attempt.startedAtMs).number(attempt.acceptedAtMs).number(attempt.endedAtMs);
     writer.text(attempt.outcome).value(attempt.error);
+    if (purpose !== undefined) writer.text(purpose);
   }
 }
 

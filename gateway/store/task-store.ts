@@ -49,9 +49,9 @@ export interface PendingTask {
   readonly group: string;
   readonly inputBytes: number;
   readonly deadlineAtMs: number | undefined;
-  /** Of the latest attempt that was stored; 0: none. */
+  /** Of the attempt that is kept for its worker, or else of the latest that was stored; 0: none. */
   readonly lastToken: number;
-  /** Who holds that attempt, when it had not ended. */
+  /** Who holds that attempt; undefined when all have ended. */
   readonly heldBy: string | undefined;
 }
 

@@ -5,6 +5,7 @@ import type { TaskId } from "@legacygpu/shared/ids";
 import type { AttemptTimings, ModelRef, TaskInput, TaskOutput } from "@legacygpu/shared/protocol/messages";
 import {
   type AttemptOutcome,
+  type CopyPurpose,
   canMove,
   type Durability,
   isFinal,
@@ -24,6 +25,8 @@ export interface AttemptRecord {
   endedAtMs: number | undefined;
   outcome: AttemptOutcome | undefined;
   error: WireError | undefined;
+  /** Of a copy: why it was made beside another attempt. Absent: it is none. */
+  readonly purpose?: CopyPurpose | undefined;
 }
 
 export interface TaskTimings {
@@ -39,6 +42,10 @@ export interface Placement {
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly providers?: readonly string[] | undefined;
   readonly minVramBytes?: number | undefined;
+  /** Of graphics cards. */
+  readonly families?: readonly string[] | undefined;
+  /** The worker's label `region` is one of these. */
+  readonly residency?: readonly string[] | undefined;
 }
 
 export const WEBHOOK_EVENTS = ["started", "completed"] as const;
@@ -90,6 +97,10 @@ export interface TaskOrder {
   readonly webhook: TaskWebhook | undefined;
   readonly batch: BatchPlace | undefined;
   readonly durability: Durability;
+  /** Whether a second copy of it may run beside the first. */
+  readonly mayBeCopied: boolean;
+  /** How its worker was chosen is to be remembered. */
+  readonly wantsChoice: boolean;
   /** Tells a repeated request with the same id from another one. */
   readonly requestHash: string | undefined;
 }
@@ -136,6 +147,8 @@ export function newTask(order: TaskOrder, input: TaskInput, deadlineAtMs: number
     webhook: order.webhook,
     batch: order.batch,
     durability: order.durability,
+    mayBeCopied: order.mayBeCopied,
+    wantsChoice: order.wantsChoice,
     requestHash: order.requestHash,
     input,
     deadlineAtMs,
@@ -192,12 +205,27 @@ export function currentAttempts(task: TaskRecord): readonly AttemptRecord[] {
   return earlier === 0 ? task.attempts : task.attempts.slice(earlier);
 }
 
-/** Attempts that were really tried: a task that was lost before its worker began it has lost nothing. */
+/** Those of them that were made because the task had to be tried, not as copies beside another one. */
+export function ordinaryAttempts(task: TaskRecord): readonly AttemptRecord[] {
+  return currentAttempts(task).filter(({ purpose }) => purpose === undefined);
+}
+
+/** Attempts that were really tried: a task that was lost before its worker began it has lost nothing. Copies cost it nothing either. */
 export function countedAttempts(task: TaskRecord): number {
   let count = 0;
-  for (const { acceptedAtMs, outcome } of currentAttempts(task))
-    if (acceptedAtMs !== undefined || outcome === "failed") count += 1;
+  for (const { acceptedAtMs, outcome, purpose } of currentAttempts(task))
+    if (purpose === undefined && (acceptedAtMs !== undefined || outcome === "failed")) count += 1;
   return count;
+}
+
+/**
+ * Of the attempts that have not ended, the one that a restart of the gateway waits for: the latest that is no copy, or else the latest. A copy
+ * may be with a worker that nobody relies on.
+ */
+export function keptAttempt({ attempts }: Pick<TaskRecord, "attempts">): AttemptRecord | undefined {
+  const isOpen = ({ endedAtMs }: AttemptRecord): boolean => endedAtMs === undefined;
+  const ordinary = attempts.findLast((attempt) => attempt.purpose === undefined && isOpen(attempt));
+  return ordinary ?? attempts.findLast(isOpen);
 }
 
 export function modelKey({ name, version }: { name: string; version: string }): string {

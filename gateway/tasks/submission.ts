@@ -28,6 +28,11 @@ export interface Submission {
   readonly webhook?: TaskWebhook | undefined;
   readonly batch?: BatchPlace | undefined;
   readonly durability?: Durability | undefined;
+  /** Default: yes. */
+  readonly mayBeCopied?: boolean | undefined;
+  readonly wantsChoice?: boolean | undefined;
+  /** Refused unless a connected worker could run it. */
+  readonly noWait?: boolean | undefined;
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   readonly tags?: readonly string[] | undefined;
   /** Of the client's own choice. */
@@ -61,6 +66,8 @@ export function orderOf(
     webhook: asked.webhook,
     batch: asked.batch,
     durability: asked.durability ?? "flushed",
+    mayBeCopied: asked.mayBeCopied ?? true,
+    wantsChoice: asked.wantsChoice ?? false,
     requestHash: asked.requestHash,
   };
 }

@@ -3,6 +3,9 @@
  *
  * Within a life: `queued`, then for each attempt `assigned`, `started` when the worker said so, and `attempt_failed` unless it was the last; at
  * the end `completed`. A record only grows, and so does this list. The number of an event is its place in it, from 1.
+ *
+ * A copy beside another attempt is told of only when it was answered first, just before `completed`: told as they happen, the events of two attempts
+ * that go on side by side would have no order that a record could be read back in.
  */
 
 import type { WireError } from "@legacygpu/shared/errors";
@@ -32,6 +35,7 @@ export function taskEvents(task: TaskRecord): TaskEvent[] {
   }
   list.add({ name: "queued", atMs: queuedAtMs });
   list.addAttempts(task, from, task.attempts.length);
+  list.addWinningCopy(task, from);
   if (isFinal(task.state))
     list.add({ name: "completed", atMs: task.completedAtMs ?? queuedAtMs, error: task.error });
   return list.events;
@@ -48,14 +52,27 @@ class EventList {
     for (let index = from; index < to; index += 1) {
       const record = attempts[index];
       if (record === undefined) return;
+      if (record.purpose !== undefined) continue;
       const attempt = { n: index + 1, record };
-      this.add({ name: "assigned", atMs: record.startedAtMs, attempt });
-      if (record.acceptedAtMs !== undefined)
-        this.add({ name: "started", atMs: record.acceptedAtMs, attempt });
+      this.#addBeginning(attempt);
       const hasFailed =
         record.outcome === "failed" || record.outcome === "worker_lost" || record.outcome === "timed_out";
       if (hasFailed && record.endedAtMs !== undefined)
         this.add({ name: "attempt_failed", atMs: record.endedAtMs, attempt, error: record.error });
     }
+  }
+
+  addWinningCopy({ attempts }: TaskRecord, from: number): void {
+    for (let index = from; index < attempts.length; index += 1) {
+      const record = attempts[index];
+      if (record?.purpose !== undefined && record.outcome === "completed")
+        this.#addBeginning({ n: index + 1, record });
+    }
+  }
+
+  #addBeginning(attempt: NonNullable<TaskEvent["attempt"]>): void {
+    const { startedAtMs, acceptedAtMs } = attempt.record;
+    this.add({ name: "assigned", atMs: startedAtMs, attempt });
+    if (acceptedAtMs !== undefined) this.add({ name: "started", atMs: acceptedAtMs, attempt });
   }
 }

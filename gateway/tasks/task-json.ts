@@ -1,7 +1,8 @@
 /** A task as HTTP clients see it. */
 
-import type { InferResponse, TaskJson } from "@legacygpu/shared/api/tasks";
+import type { ChoiceJson, InferResponse, TaskJson } from "@legacygpu/shared/api/tasks";
 import type { ModelRef, TaskOutput } from "@legacygpu/shared/protocol/messages";
+import type { Choice, ConsideredWorker } from "../dispatch/choice.ts";
 import type { Explanation } from "../scheduler/explanation.ts";
 import {
   type AttemptRecord,
@@ -15,8 +16,8 @@ import { tensorToJson } from "./tensor-json.ts";
 /** A larger result is not repeated whenever somebody looks at the task: it has its own address. */
 const MAX_INLINE_RESULT_BYTES = 1024 * 1024;
 
-/** @param explanation why it is not running, when it waits. */
-export function taskJson(task: TaskRecord, explanation: Explanation | undefined): TaskJson {
+/** @param explanation why it is not running, when it waits. @param choice how its worker was chosen, when that was asked for. */
+export function taskJson(task: TaskRecord, explanation: Explanation | undefined, choice?: Choice): TaskJson {
   const { position, etaMs } = explanation ?? {};
   const isInline = (task.outputBytes ?? 0) <= MAX_INLINE_RESULT_BYTES;
   return {
@@ -32,6 +33,8 @@ export function taskJson(task: TaskRecord, explanation: Explanation | undefined)
       ? {}
       : { queue: { position, ...(etaMs === undefined ? {} : { eta_ms: etaMs }) } }),
     ...(explanation?.progress === undefined ? {} : { progress: explanation.progress }),
+    ...(task.mayBeCopied ? {} : { hedge: false }),
+    ...(choice === undefined ? {} : { choice: choiceJson(choice) }),
     attempt: countedAttempts(task),
     max_attempts: task.maxAttempts,
     created_at: iso(task.createdAtMs),
@@ -74,12 +77,47 @@ export function inferResponse(model: ModelRef, output: TaskOutput, id?: string):
   };
 }
 
+function choiceJson({ strategy, decidedAtMs, chosenWorkerId, candidates }: Choice): ChoiceJson {
+  return {
+    strategy,
+    decided_at: iso(decidedAtMs),
+    chosen: chosenWorkerId ?? null,
+    candidates: candidates.map(candidateJson),
+  };
+}
+
+function candidateJson({
+  workerId,
+  site,
+  verdict,
+  predictedMs,
+  parts,
+}: ConsideredWorker): ChoiceJson["candidates"][number] {
+  return {
+    worker: workerId,
+    site,
+    verdict,
+    predicted_ms: predictedMs === undefined ? null : round(predictedMs),
+    parts:
+      parts === undefined
+        ? null
+        : {
+            rtt_ms: round(parts.rttMs),
+            wait_ms: round(parts.waitMs),
+            service_ms: round(parts.serviceMs),
+            load_ms: round(parts.loadMs),
+            transfer_ms: round(parts.transferMs),
+          },
+  };
+}
+
 function attemptJson(attempt: AttemptRecord, index: number): TaskJson["attempts"][number] {
   return {
     n: index + 1,
     token: attempt.token,
     worker: attempt.workerId,
     site: attempt.site,
+    ...(attempt.purpose === undefined ? {} : { purpose: attempt.purpose }),
     started_at: iso(attempt.startedAtMs),
     ended_at: isoOrNull(attempt.endedAtMs),
     outcome: attempt.outcome ?? (attempt.acceptedAtMs === undefined ? "sent" : "running"),

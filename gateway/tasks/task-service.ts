@@ -9,15 +9,17 @@ import type { Clock } from "@legacygpu/shared/clock";
 import { asLegacyGpuError, fail, fromWireError } from "@legacygpu/shared/errors";
 import { SortableIds, type TaskId } from "@legacygpu/shared/ids";
 import type { Logger } from "@legacygpu/shared/log";
+import type { ModelRef } from "@legacygpu/shared/protocol/messages";
 import { isFinal } from "@legacygpu/shared/task";
 import { isAdmin, type Principal } from "../auth/principal.ts";
+import type { Choice } from "../dispatch/choice.ts";
 import type { Admission } from "../queue/admission.ts";
 import type { Explanation } from "../scheduler/explanation.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import type { Document, TaskQuery, TaskStore } from "../store/task-store.ts";
 import { AttemptJournal } from "./attempt-journal.ts";
 import { withinPermission } from "./permission.ts";
-import { beginAnew, newTask, type TaskRecord, type WebhookEvent } from "./record.ts";
+import { beginAnew, groupOf, newTask, type TaskRecord, type WebhookEvent } from "./record.ts";
 import { orderOf, type Submission } from "./submission.ts";
 import { TaskWatch } from "./task-watch.ts";
 
@@ -51,6 +53,8 @@ export interface TaskServiceOptions {
   readonly notifier: Notifier;
   /** Absent: nobody's use is counted or limited. */
   readonly quota?: TaskQuota | undefined;
+  /** Whether a model can still be run. Absent: none is ever removed. */
+  readonly hasModel?: (model: ModelRef) => boolean;
 }
 
 /** A synchronous inference under way. */
@@ -104,7 +108,7 @@ export class TaskService {
   /**
    * When this has resolved the tasks are in the store (or, relaxed, on their way): all of them or none.
    * @param documents what is stored with them.
-   * @throws `key_queue_full`, `queue_full`, `quota_exceeded`, `store_full`, `store_failed`
+   * @throws `requirement_unmet`, `key_queue_full`, `queue_full`, `quota_exceeded`, `store_full`, `store_failed`
    */
   async submit(
     principal: Principal,
@@ -113,6 +117,7 @@ export class TaskService {
   ): Promise<TaskRecord[]> {
     const { scheduler, store } = this.#options;
     const tasks = submissions.map((submission) => this.#create(principal, submission));
+    this.#requireWorkers(tasks.filter((_, index) => submissions[index]?.noWait === true));
     const bytes = tasks.reduce((sum, { inputBytes }) => sum + inputBytes, 0);
     const giveBack = this.#reserve(principal, tasks.length, bytes);
     try {
@@ -151,10 +156,11 @@ export class TaskService {
     }
   }
 
-  /** @throws `key_queue_full`, `queue_full`, `quota_exceeded` */
+  /** @throws `requirement_unmet`, `key_queue_full`, `queue_full`, `quota_exceeded` */
   infer(principal: Principal, submission: Submission): Inference {
     const { scheduler } = this.#options;
     const task = this.#create(principal, submission);
+    if (submission.noWait === true) this.#requireWorkers([task]);
     this.#reserve(principal, 1, task.inputBytes);
     this.#unstored.add(task.id);
     const done = new Promise<TaskRecord>((resolve, reject) => {
@@ -200,7 +206,7 @@ export class TaskService {
     return this.get(principal, id);
   }
 
-  /** Another life for a task that failed or timed out. @throws `task_not_found`, `task_not_retryable`, and as {@link submit} */
+  /** Another life for a task that failed or timed out. @throws `task_not_found`, `task_not_retryable`, `model_not_found`, and as {@link submit} */
   async retry(principal: Principal, id: string): Promise<TaskRecord> {
     const { store, scheduler, clock } = this.#options;
     const task = await this.get(principal, id);
@@ -216,6 +222,7 @@ export class TaskService {
         },
       );
     }
+    this.#assertModel(task);
     const giveBack = this.#reserve(task, 1, task.inputBytes);
     task.output = undefined;
     beginAnew(task, clock.now());
@@ -232,6 +239,14 @@ export class TaskService {
     scheduler.submit([task], { isStored: true });
     this.watch.announce(task);
     return task;
+  }
+
+  /** It would wait for ever. @throws `model_not_found` */
+  #assertModel({ id, model }: TaskRecord): void {
+    if (this.#options.hasModel?.(model) ?? true) return;
+    const { name, version } = model;
+    const message = `Version ${version} of ${name}, which task ${id} is for, was removed; submit the input again for another one.`;
+    throw fail("model_not_found", message, { model: name, version });
   }
 
   /** Forgets input and output now; a task that has not ended is cancelled first. @throws `task_not_found` */
@@ -277,6 +292,11 @@ export class TaskService {
     return this.#options.scheduler.view.explain(id);
   }
 
+  /** How its worker was chosen, where that is known. */
+  choiceOf(id: TaskId): Choice | undefined {
+    return this.#options.scheduler.view.choiceOf(id);
+  }
+
   /** For the scheduler: an attempt of a stored task has begun, was accepted, failed or was lost. */
   changed(task: TaskRecord): void {
     this.#journal.note(task);
@@ -297,6 +317,16 @@ export class TaskService {
 
   close(): void {
     this.#journal.close();
+  }
+
+  /** Each could be run by a worker that is connected. @throws `requirement_unmet` */
+  #requireWorkers(tasks: readonly TaskRecord[]): void {
+    const { view } = this.#options.scheduler;
+    for (const task of new Map(tasks.map((task) => [groupOf(task), task])).values()) {
+      const unmet = view.unmetBy(task);
+      if (unmet === undefined) continue;
+      throw fail("requirement_unmet", unmet.reason, { requirement: unmet.requirement });
+    }
   }
 
   /** Room in the queue and a share of the quota, or neither. @returns what gives both back. */

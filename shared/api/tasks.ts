@@ -2,7 +2,15 @@
 
 import { z } from "zod";
 import { modelNameSchema, modelVersionSchema } from "../manifest.ts";
-import { DURABILITIES, PRIORITIES, RETRY_CAUSES, TASK_STATES } from "../task.ts";
+import {
+  ATTEMPT_OUTCOMES,
+  COPY_PURPOSES,
+  DURABILITIES,
+  PRIORITIES,
+  RETRY_CAUSES,
+  STRATEGY_NAMES,
+  TASK_STATES,
+} from "../task.ts";
 import { DATATYPES } from "../tensor.ts";
 
 /** One tensor in JSON: `data` is row-major, flat or nested. */
@@ -115,6 +123,10 @@ export const placementJsonSchema = z.strictObject({
   labels: z.record(shortText, z.string().max(64)).refine(fewEntries, "at most 16 entries").optional(),
   providers: z.array(shortText).min(1).max(16).optional(),
   min_vram_mb: z.int().min(1).max(10_000_000).optional(),
+  /** Families of graphics cards, one of which it must have, like `Polaris`. */
+  families: z.array(shortText).min(1).max(32).optional(),
+  /** Regions that the data may be in: the worker's label `region` must be one of them. */
+  residency: z.array(shortText).min(1).max(64).optional(),
 });
 
 export const WEBHOOK_EVENT_NAMES = ["started", "completed"] as const;
@@ -146,6 +158,10 @@ const taskOptionsSchema = z.strictObject({
   result_ttl_s: z.int().min(1).max(604_800).optional(),
   retry: retryJsonSchema.optional(),
   placement: placementJsonSchema.optional(),
+  /** False: never a second copy of it beside the first, however late the answer is. */
+  hedge: z.boolean().optional(),
+  /** Refused with 409 unless a worker is connected that could run it. Default: it waits for one. */
+  no_wait: z.boolean().optional(),
   webhook: taskWebhookSchema.optional(),
   metadata: metadataSchema.optional(),
   tags: z.array(shortText).max(16).optional(),
@@ -190,7 +206,9 @@ export const attemptJsonSchema = z.object({
   ended_at: timestamp.nullable(),
   /** The fencing token. */
   token: z.int(),
-  outcome: z.enum(["sent", "running", "completed", "failed", "worker_lost", "cancelled", "timed_out"]),
+  outcome: z.enum(["sent", "running", ...ATTEMPT_OUTCOMES]),
+  /** Of a copy that was sent while another worker had the task: why. Absent: it is none. */
+  purpose: z.enum(COPY_PURPOSES).optional(),
   error: wireErrorJsonSchema.optional(),
 });
 
@@ -208,6 +226,35 @@ export const timingsJsonSchema = z.object({
   total: z.number(),
 });
 
+/** How the worker was chosen, or would be chosen now. */
+export const choiceJsonSchema = z.object({
+  strategy: z.enum(STRATEGY_NAMES),
+  decided_at: timestamp,
+  /** Null: it waits. */
+  chosen: z.string().nullable(),
+  candidates: z.array(
+    z.object({
+      worker: z.string(),
+      site: z.string(),
+      /** Why it was chosen or not. */
+      verdict: z.string(),
+      /** Until the answer; null where the worker cannot have the task at all. */
+      predicted_ms: z.number().nullable(),
+      /** Of what the prediction consists. */
+      parts: z
+        .object({
+          rtt_ms: z.number(),
+          wait_ms: z.number(),
+          service_ms: z.number(),
+          load_ms: z.number(),
+          transfer_ms: z.number(),
+        })
+        .nullable(),
+    }),
+  ),
+});
+export type ChoiceJson = z.infer<typeof choiceJsonSchema>;
+
 export const taskJsonSchema = z.object({
   id: z.string(),
   object: z.literal("task"),
@@ -222,6 +269,10 @@ export const taskJsonSchema = z.object({
   queue: z.object({ position: z.int(), eta_ms: z.number().optional() }).optional(),
   /** Only while a worker prepares it. */
   progress: z.object({ phase: z.string(), percent: z.number().optional() }).optional(),
+  /** Only when it is false: never a second copy of it beside the first. */
+  hedge: z.boolean().optional(),
+  /** Only when it was asked for, and is known. */
+  choice: choiceJsonSchema.optional(),
   attempt: z.int(),
   max_attempts: z.int(),
   created_at: timestamp,
@@ -254,6 +305,14 @@ export const taskJsonSchema = z.object({
   tags: z.array(z.string()),
 });
 export type TaskJson = z.infer<typeof taskJsonSchema>;
+
+/** Query of what makes or shows a task: whether how its worker is chosen is to be told. */
+export const explainQuerySchema = z.strictObject({
+  explain: z
+    .enum(["1", "true", "0", "false"])
+    .transform((given) => given === "1" || given === "true")
+    .optional(),
+});
 
 export const listTasksQuerySchema = z.strictObject({
   state: z.enum(TASK_STATES).optional(),

@@ -20,17 +20,27 @@ export interface BlobAnswer {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+export interface Representation {
+  /** With its quotes. */
+  readonly tag: string;
+  /** Of its content. */
+  readonly type: string;
+  readonly sizeBytes: number;
+}
+
 /** A blob is its digest, so that the digest is also its entity tag. */
 export const blobTag = (digest: Digest): string => `"${digest}"`;
 
 /** Several ranges, other units and what cannot be read are answered with the whole, as the standard allows. */
-export function blobAnswer({ range, ifRange }: RangeHeaders, digest: Digest, sizeBytes: number): BlobAnswer {
-  const headers = {
-    "content-type": "application/octet-stream",
-    "accept-ranges": "bytes",
-    etag: blobTag(digest),
-  };
-  const isMeant = ifRange === undefined || ifRange === blobTag(digest);
+export function blobAnswer(asked: RangeHeaders, digest: Digest, sizeBytes: number): BlobAnswer {
+  return rangeAnswer(asked, { tag: blobTag(digest), type: "application/octet-stream", sizeBytes });
+}
+
+/** The same for something else that never changes under its tag. */
+export function rangeAnswer({ range, ifRange }: RangeHeaders, whole: Representation): BlobAnswer {
+  const { tag, type, sizeBytes } = whole;
+  const headers = { "content-type": type, "accept-ranges": "bytes", etag: tag };
+  const isMeant = ifRange === undefined || ifRange === tag;
   const asked = range === undefined || !isMeant ? "whole" : parseRange(range, sizeBytes);
   if (asked === "whole") return { status: 200, range: undefined, headers };
   if (asked === "unsatisfiable") {

@@ -76,6 +76,8 @@ export const attemptTimingsSchema = z.object({
   postprocessMs: milliseconds,
   /** Tasks that ran as one; absent: it ran alone. */
   batchSize: z.int().min(1).max(1024).optional(),
+  /** Runs that were under way on the worker when this one began, itself included. */
+  concurrency: z.int().min(1).optional(),
 });
 export type AttemptTimings = z.infer<typeof attemptTimingsSchema>;
 
@@ -128,6 +130,8 @@ export const helloSchema = z.object({
   models: z.array(modelNameAndVersion.extend({ file: digestSchema })).max(500),
   /** Attempts from an earlier connection that it still runs or has finished and not delivered. */
   held: z.array(z.object(attempt)).max(2000),
+  /** It answers every `cancel` of a superseded attempt with `released`. */
+  releases: z.boolean().optional(),
 });
 export const acceptedSchema = z.object({ type: z.literal("accepted"), ...attempt });
 export const resultSchema = z.object({
@@ -138,6 +142,15 @@ export const resultSchema = z.object({
   provider: shortText,
 });
 export const failedSchema = z.object({ type: z.literal("failed"), ...attempt, error: wireErrorSchema });
+/**
+ * The worker is done with an attempt that was superseded. With timings when it had been running and went on to its end, so that something is
+ * learned of the worker all the same; without them when it never ran, or failed.
+ */
+export const releasedSchema = z.object({
+  type: z.literal("released"),
+  ...attempt,
+  timings: attemptTimingsSchema.optional(),
+});
 export const modelStateSchema = z.object({
   type: z.literal("model_state"),
   ...modelNameAndVersion.shape,
@@ -218,7 +231,13 @@ export const taskSchema = z.object({
   /** Names of the outputs to return; absent: all. */
   outputs: z.array(z.string()).optional(),
 });
-export const cancelSchema = z.object({ type: z.literal("cancel"), ...attempt, reason: reasonText });
+export const cancelSchema = z.object({
+  type: z.literal("cancel"),
+  ...attempt,
+  reason: reasonText,
+  /** Another attempt was answered first. What is not running is dropped, what runs goes on to its end; `released` says when it is over. */
+  isSuperseded: z.boolean().optional(),
+});
 /** Announces a model. With `preload` the agent fetches and loads it now, otherwise at its first task. */
 export const loadModelSchema = z.object({
   type: z.literal("load_model"),
@@ -259,6 +278,7 @@ export const agentMessageSchema = z.discriminatedUnion("type", [
   acceptedSchema,
   resultSchema,
   failedSchema,
+  releasedSchema,
   modelStateSchema,
   telemetrySchema,
   blobServerSchema,

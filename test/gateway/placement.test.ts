@@ -171,7 +171,7 @@ test("while tasks wait for long, one more at a time up to the largest number; ta
   assert.deepEqual(rig.orders("a"), ["load 1"]);
   rig.says("a", "ready");
   for (let count = 0; count < 10; count += 1) rig.tasks.submit();
-  assert.equal(rig.tasksOf("a"), 3, "as much as its credit");
+  assert.equal(rig.tasksOf("a"), 1, "as much as its credit");
   rig.advance(2000);
   rig.finish("a", 0, 2000);
   rig.advance(5000);
@@ -211,8 +211,7 @@ test("a worker that is spared, drained or gone is replaced, and a spared one ser
   await rig.deploy({ min_replicas: 1 });
   rig.says("a", "ready");
   const b = rig.connect("b");
-  for (let count = 0; count < 5; count += 1)
-    rig.tasks.registry.noteFailure(a, { code: "runner_crashed", message: "it died", retryable: true });
+  rig.tasks.registry.spare(a, 2000, "it died");
   assert.equal(a.state, "DEGRADED");
   rig.advance(1100);
   assert.deepEqual(rig.orders("b"), ["load 1"]);
@@ -308,4 +307,19 @@ test("a task says what it waits for", async () => {
   rig.advance(20);
   assert.equal(rig.tasks.scheduler.view.explain(another.id)?.reason, "m@1 is being loaded on a.");
   assert.notEqual(task.id, another.id);
+});
+
+test("a task whose own placement rules out every worker that has the model loaded says so, and names them", async () => {
+  rig.connect("a", { site: "lab" });
+  rig.connect("b", { site: "office" });
+  await rig.deploy({ min_replicas: 1 });
+  const [loaded = "", other = ""] = rig.orders("a").length > 0 ? ["lab", "office"] : ["office", "lab"];
+  rig.says(loaded === "lab" ? "a" : "b", "ready", { provider: "cpu" });
+  const placed = rig.tasks.submit({ placement: { sites: [other] } });
+  const reason = rig.tasks.scheduler.view.explain(placed.id)?.reason ?? "";
+  assert.match(
+    reason,
+    new RegExp(`^m@1 is deployed on ${loaded === "lab" ? "a" : "b"}, which .*${other}.* rules out`),
+  );
+  assert.equal(rig.tasksOf("a") + rig.tasksOf("b"), 0);
 });

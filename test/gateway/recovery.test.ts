@@ -48,7 +48,11 @@ test("restored tasks go before new ones, oldest first; a deadline that passed en
   rig.clock.advance(0);
   assert.deepEqual(rig.settled, [late]);
   assert.equal(late.error?.code, "deadline_exceeded");
-  const { link } = rig.connect("a");
+  const { worker, link } = rig.connect("a");
+  for (let i = 0; i < 3; i += 1) {
+    rig.scheduler.completed(worker, link.tasks[i]?.token ?? 0, NO_OUTPUT, timings(1));
+    rig.scheduler.dispatch();
+  }
   assert.deepEqual(
     link.tasks.map(({ taskId }) => taskId),
     [old.id, next.id, fresh.id],

@@ -214,6 +214,9 @@ export function sampleWorker(changes: Partial<WorkerJson> = {}): WorkerJson {
     completed: 12,
     failed: 0,
     rtt_ms: 23.4,
+    rtt: { smoothed_ms: 23.4, deviation_ms: 1.5, minimum_ms: 21.9, samples: 60 },
+    service_times: [{ model: "digits@1", mean_ms: 8.25, deviation_ms: 0.5, count: 12 }],
+    reported: { running: 1, queued: 0, cpu_percent: 35, rss_bytes: 250_000_000, age_ms: 400 },
     models: [],
     ...changes,
   });

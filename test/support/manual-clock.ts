@@ -44,10 +44,16 @@ export class ManualClock implements Clock {
     const endMs = this.#elapsedMs + durationMs;
     for (let next = this.#nextDue(endMs); next !== undefined; next = this.#nextDue(endMs)) {
       this.#pending.delete(next);
-      this.#elapsedMs = next.dueMs;
+      this.#elapsedMs = Math.max(this.#elapsedMs, next.dueMs);
       next.callback();
     }
     this.#elapsedMs = endMs;
+  }
+
+  /** The process is held up: what becomes due meanwhile runs afterwards. */
+  standStill(durationMs: number): void {
+    this.#elapsedMs += durationMs;
+    this.advance(0);
   }
 
   #nextDue(endMs: number): Pending | undefined {

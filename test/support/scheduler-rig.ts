@@ -8,7 +8,9 @@ import type {
   MessageOf,
   TaskOutput,
 } from "@legacygpu/shared/protocol/messages";
-import { Balancer } from "../../gateway/balancers/balancer.ts";
+import type { StrategyName } from "@legacygpu/shared/task";
+import { createStrategies } from "../../gateway/balancers/strategies.ts";
+import type { Strategy } from "../../gateway/balancers/strategy.ts";
 import { Counters } from "../../gateway/metrics.ts";
 import { Registry } from "../../gateway/registry/registry.ts";
 import type { Hello, Worker, WorkerLink } from "../../gateway/registry/worker.ts";
@@ -70,7 +72,7 @@ type TaskWishes = Partial<
 > & { readonly model?: string; readonly deadlineMs?: number };
 
 interface SchedulerRigOptions {
-  readonly strategy?: string;
+  readonly strategy?: StrategyName;
   readonly reconnectGraceMs?: number;
   readonly leaseMs?: number;
   readonly firstToken?: number;
@@ -84,6 +86,13 @@ export class SchedulerRig {
   readonly counters = new Counters();
   readonly settled: TaskRecord[] = [];
   readonly changed: TaskRecord[] = [];
+  /** Superseded attempts: who was told of them, and who is done with them. */
+  readonly superseded: { readonly workerId: string; readonly token: number }[] = [];
+  readonly released: {
+    readonly workerId: string;
+    readonly token: number;
+    readonly timings: AttemptTimings | undefined;
+  }[] = [];
   /** What a store would have of unfinished tasks. */
   readonly stored = new Map<string, TaskRecord>();
   readonly registry: Registry;
@@ -101,6 +110,7 @@ export class SchedulerRig {
     onGone,
   }: SchedulerRigOptions = {}) {
     const log = createLogger("test", "silent");
+    const strategies = createStrategies();
     this.registry = new Registry({
       clock: this.clock,
       log,
@@ -116,7 +126,7 @@ export class SchedulerRig {
       random: () => this.random,
       log,
       registry: this.registry,
-      balancer: new Balancer(strategy),
+      strategyFor: () => strategies.get(strategy) as Strategy,
       counters: this.counters,
       leaseMs,
       firstToken,
@@ -127,6 +137,10 @@ export class SchedulerRig {
         reason: (model) => gate().reason(model),
       },
       onChanged: (task) => this.changed.push(task),
+      onSuperseded: (worker, { record }) =>
+        this.superseded.push({ workerId: worker.id, token: record.token }),
+      onReleased: (worker, { record }, timings) =>
+        this.released.push({ workerId: worker.id, token: record.token, timings }),
       onSettled: (task) => {
         this.stored.delete(task.id);
         this.settled.push(task);
@@ -160,6 +174,11 @@ export class SchedulerRig {
     return { ...greeted, link };
   }
 
+  /** How many attempts a worker may hold now. */
+  credit(worker: Worker): number {
+    return this.scheduler.dispatching.creditOf(worker);
+  }
+
   task(more: TaskWishes = {}): TaskRecord {
     const createdAtMs = this.clock.now();
     const order: TaskOrder = {
@@ -187,6 +206,8 @@ export class SchedulerRig {
       webhook: undefined,
       batch: undefined,
       durability: "flushed",
+      mayBeCopied: true,
+      wantsChoice: false,
       requestHash: undefined,
     };
     const deadlineAtMs = more.deadlineMs === undefined ? undefined : createdAtMs + more.deadlineMs;

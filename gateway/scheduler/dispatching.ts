@@ -1,0 +1,222 @@
+/**
+ * The dispatcher in the gateway: tells it what becomes of workers and attempts, and translates between its words and the scheduler's.
+ *
+ * Workers come from the registry, which it watches; what each attempt comes to the scheduler says.
+ */
+
+import type { Clock, Random } from "@legacygpu/shared/clock";
+import type { WireError } from "@legacygpu/shared/errors";
+import type { AttemptTimings } from "@legacygpu/shared/protocol/messages";
+import type { CopyPurpose } from "@legacygpu/shared/task";
+import type { Strategy } from "../balancers/strategy.ts";
+import type { Choice } from "../dispatch/choice.ts";
+import { Dispatcher } from "../dispatch/dispatcher.ts";
+import type { FleetWorker } from "../dispatch/fleet-worker.ts";
+import type { Flight, FlightPurpose } from "../dispatch/flight.ts";
+import { serviceMs } from "../registry/answer.ts";
+import type { Registry, WorkerWatcher } from "../registry/registry.ts";
+import type { Worker } from "../registry/worker.ts";
+import { modelKey } from "../tasks/record.ts";
+import { meetsRequirements } from "./able.ts";
+import type { Entry } from "./entry.ts";
+import type { Groups } from "./groups.ts";
+import type { ReplicaGate } from "./replica-gate.ts";
+import { type MaxBatchOf, ScheduledWorker } from "./scheduled-worker.ts";
+
+/** What the machine is to blame for; a failing model or a bad input says nothing about it. */
+const MACHINE_FAULTS: ReadonlySet<string> = new Set([
+  "runner_crashed",
+  "out_of_memory",
+  "transfer_failed",
+  "internal",
+]);
+
+export interface DispatchingOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly registry: Registry;
+  readonly groups: Groups;
+  readonly gate: ReplicaGate;
+  /** Which strategy decides about a model. */
+  readonly strategyFor: (modelName: string) => Strategy;
+  readonly maxBatchOf: MaxBatchOf;
+  readonly waitingIn: (group: string) => number;
+  /** Begins another attempt of a task that a worker has already. @returns false when that cannot be done. */
+  readonly copy: (entry: Entry, worker: Worker, purpose: CopyPurpose) => boolean;
+  /** Something may have become possible: what waits is to be offered. */
+  readonly wake: () => void;
+}
+
+export class Dispatching implements WorkerWatcher {
+  readonly #options: DispatchingOptions;
+  readonly #dispatcher: Dispatcher;
+  readonly #members = new Map<Worker, FleetWorker>();
+  /** Why a task failed on a worker last. */
+  readonly #lastFaults = new WeakMap<Worker, string>();
+
+  constructor(options: DispatchingOptions) {
+    const { clock, random, groups, gate, registry } = options;
+    this.#options = options;
+    this.#dispatcher = new Dispatcher({
+      clock,
+      random,
+      strategyFor: (model) => options.strategyFor(nameIn(model)),
+      isAble: (member, { group }) => meetsRequirements(workerOf(member), groups.requirements(group)),
+      replicasOf: (model) => gate.replicasOf(modelIn(model)),
+      waitingIn: options.waitingIn,
+      copy: (task, member, purpose) => options.copy(task as Entry, workerOf(member), purpose),
+      wake: options.wake,
+      onHealth: (member, isTrusted, forMs) => this.#healthChanged(workerOf(member), isTrusted, forMs),
+    });
+    registry.watch(this);
+  }
+
+  close(): void {
+    this.#dispatcher.close();
+  }
+
+  // ---- workers
+
+  arrived(worker: Worker): void {
+    const member = this.#dispatcher.join(new ScheduledWorker(worker, this.#options.maxBatchOf));
+    this.#members.set(worker, member);
+    this.modelsChanged(worker);
+  }
+
+  stateChanged(worker: Worker): void {
+    const member = this.#members.get(worker);
+    if (member === undefined) return;
+    if (worker.state === "GONE") {
+      this.#dispatcher.leave(member);
+      this.#members.delete(worker);
+      return;
+    }
+    this.#dispatcher.setAvailable(member, worker.state === "HEALTHY" || worker.state === "DEGRADED");
+  }
+
+  modelsChanged(worker: Worker): void {
+    const member = this.#members.get(worker);
+    if (member === undefined) return;
+    const { clock } = this.#options;
+    for (const [model, untilMs] of worker.refusals)
+      this.#dispatcher.refused(member, model, clock.monotonic() + untilMs - clock.now());
+    const resident = [...worker.models].filter(([, { state }]) => state === "ready").map(([model]) => model);
+    this.#dispatcher.residents(member, resident);
+  }
+
+  /** There is room on its link again. */
+  roomAgain(worker: Worker): void {
+    const member = this.#members.get(worker);
+    if (member !== undefined) this.#dispatcher.changed(member);
+  }
+
+  pinged(worker: Worker): void {
+    const member = this.#members.get(worker);
+    if (member !== undefined) this.#dispatcher.pinged(member);
+  }
+
+  heard(worker: Worker): void {
+    const member = this.#members.get(worker);
+    if (member !== undefined) this.#dispatcher.heard(member);
+  }
+
+  /** How many attempts it may hold now. */
+  creditOf(worker: Worker): number {
+    return this.#members.get(worker)?.credit ?? 0;
+  }
+
+  // ---- tasks
+
+  /** A task that nobody has had yet is in the queue. */
+  entered(entry: Entry): void {
+    this.#name(entry);
+    this.#dispatcher.arrived(entry);
+  }
+
+  beginRound(waiting: number): boolean {
+    return this.#dispatcher.beginRound(waiting);
+  }
+
+  endRound(): void {
+    this.#dispatcher.endRound();
+  }
+
+  choose(entry: Entry): Worker | undefined {
+    this.#name(entry);
+    const member = this.#dispatcher.choose(entry);
+    return member === undefined ? undefined : workerOf(member);
+  }
+
+  /** @param chosen who has just been given the task; undefined: it waits */
+  explain(entry: Entry, chosen: Worker | undefined): Choice {
+    this.#name(entry);
+    return this.#dispatcher.explain(entry, chosen && this.#members.get(chosen));
+  }
+
+  sent(entry: Entry, worker: Worker, purpose: FlightPurpose): Flight | undefined {
+    this.#name(entry);
+    const member = this.#members.get(worker);
+    return member === undefined ? undefined : this.#dispatcher.send(entry, member, purpose);
+  }
+
+  completed(flight: Flight, timings: AttemptTimings): void {
+    factsOf(flight.worker).ranAsOne(flight.task.model, timings.batchSize ?? 1);
+    this.#dispatcher.answered(flight, {
+      isOk: true,
+      queuedMs: timings.queuedMs,
+      executeMs: serviceMs(timings),
+      loadMs: timings.loadMs,
+      batchSize: timings.batchSize ?? 1,
+      concurrency: timings.concurrency,
+    });
+  }
+
+  failed(flight: Flight, worker: Worker, error: WireError): void {
+    if (!MACHINE_FAULTS.has(error.code)) {
+      this.#dispatcher.released(flight);
+      return;
+    }
+    this.#lastFaults.set(worker, error.message);
+    this.#dispatcher.answered(flight, FAILED);
+  }
+
+  superseded(flight: Flight): void {
+    this.#dispatcher.superseded(flight);
+  }
+
+  released(flight: Flight): void {
+    this.#dispatcher.released(flight);
+  }
+
+  // ---- inside
+
+  #name(entry: Entry): void {
+    if (entry.model === "") entry.model = modelKey(this.#options.groups.requirements(entry.group).model);
+  }
+
+  #healthChanged(worker: Worker, isTrusted: boolean, forMs: number): void {
+    const { registry } = this.#options;
+    if (isTrusted) registry.trust(worker);
+    else registry.spare(worker, forMs, this.#lastFaults.get(worker) ?? "unknown");
+  }
+}
+
+const FAILED = { isOk: false, queuedMs: 0, executeMs: 0, loadMs: 0, batchSize: 1 } as const;
+
+/** All members were made here. */
+function factsOf({ facts }: FleetWorker): ScheduledWorker {
+  return facts as ScheduledWorker;
+}
+
+function workerOf(member: FleetWorker): Worker {
+  return factsOf(member).worker;
+}
+
+function nameIn(model: string): string {
+  return model.slice(0, model.lastIndexOf("@"));
+}
+
+function modelIn(model: string): { readonly name: string; readonly version: string } {
+  const at = model.lastIndexOf("@");
+  return { name: model.slice(0, at), version: model.slice(at + 1) };
+}
