@@ -5,16 +5,11 @@
  * agents with a runner process each, against the relay's gateway and two echoing agents, with the same requests. Closed loops of 1 and of 64 connections.
  */
 
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { buildIdentity } from "../models/onnx/synthetic.ts";
-import { startRelay } from "./bare-relay.ts";
-import { startCluster } from "./cluster.ts";
-import { cpuTime } from "./cpu-time.ts";
+import type { Relay } from "./bare-relay.ts";
+import { besideRelay, type Plan, spentBy, startBoth, type Times } from "./beside-relay.ts";
 import type { LoadOrder, LoadRequest, LoadResult } from "./load/results.ts";
-import { profiled } from "./profile/window.ts";
 import { type Numbers, table } from "./report.ts";
-import { alternate, median, ratioOf } from "./rounds.ts";
+import { median, ratioOf } from "./rounds.ts";
 import { type Bench, runBench } from "./run.ts";
 
 const AGENTS = 2;
@@ -29,52 +24,37 @@ type Taken = Readonly<Record<Connections, LoadResult & { readonly cpu: Cost }>>;
 type Cost = Readonly<Record<(typeof ROLES)[number], number>>;
 const ROLES = ["gateway_us", "agents_us", "runners_us"] as const;
 
-interface Server {
-  readonly port: number;
-  readonly caPem: string;
-  readonly gatewayPid: number;
-  readonly agentPids: readonly number[];
-}
-
 await runBench("e2e", async (bench) => {
-  const cluster = await startCluster(bench, { agents: AGENTS });
-  const file = join(bench.folder, "identity.onnx");
-  await writeFile(file, buildIdentity({ size: ELEMENTS }));
-  await cluster.push("identity", file);
-  const relay = await startRelay(bench, AGENTS);
+  const both = await startBoth(bench, { agents: AGENTS, elements: ELEMENTS });
   const load = bench.start("load/generator");
 
-  const take = async (server: Server, times: Times): Promise<Taken> => {
+  const take = async (server: Relay, times: Times): Promise<Taken> => {
     const { port, caPem } = server;
     const run = async (connections: number): Promise<LoadResult & { cpu: Cost }> => {
       const order: LoadOrder = {
         host: "127.0.0.1",
         port,
         caPem,
-        connections: requests(connections, cluster.clientKey),
+        connections: requests(connections, both.cluster.clientKey),
         ...times,
       };
       const before = spentBy(server);
       const result = await load.ask<LoadResult>("load", order);
       const after = spentBy(server);
-      const cost = (role: keyof Cost): number => (after[role] - before[role]) / result.allRequests;
+      const cost = (beforeUs: number, afterUs: number): number => (afterUs - beforeUs) / result.allRequests;
       return {
         ...result,
-        cpu: { gateway_us: cost("gateway_us"), agents_us: cost("agents_us"), runners_us: cost("runners_us") },
+        cpu: {
+          gateway_us: cost(before.gatewayUs, after.gatewayUs),
+          agents_us: cost(before.agentsUs, after.agentsUs),
+          runners_us: cost(before.runnersUs, after.runnersUs),
+        },
       };
     };
     return { 1: await run(1), 64: await run(64) };
   };
 
-  bench.say("warming up …");
-  const { rounds, times, firstWarmUpMs } = plan(bench);
-  // Until the compiler of the engine has seen some ten thousand requests on each side.
-  for (const server of [cluster, relay]) await take(server, { warmUpMs: 0, measureMs: firstWarmUpMs });
-  const measured = await profiled(bench.profileDir, () =>
-    alternate(rounds, { ours: () => take(cluster, times), relay: () => take(relay, times) }, (round, index) =>
-      bench.say(`round ${index + 1}\n${roundText(round)}`),
-    ),
-  );
+  const measured = await besideRelay(bench, both, plan(bench), { take, textOf: roundText });
   return {
     ratios: {
       rate_64: ratioOf(measured, ({ ours, relay: bare }) => ours[64].perSecond / bare[64].perSecond),
@@ -95,21 +75,7 @@ await runBench("e2e", async (bench) => {
   };
 });
 
-function spentBy({ gatewayPid, agentPids }: Server): Cost {
-  const agents = cpuTime(agentPids);
-  return {
-    gateway_us: cpuTime([gatewayPid]).ownUs,
-    agents_us: agents.ownUs,
-    runners_us: agents.descendantsUs,
-  };
-}
-
-interface Times {
-  readonly warmUpMs: number;
-  readonly measureMs: number;
-}
-
-function plan({ isShort }: Bench): { rounds: number; times: Times; firstWarmUpMs: number } {
+function plan({ isShort }: Bench): Plan {
   return isShort
     ? { rounds: 5, times: { warmUpMs: 150, measureMs: 900 }, firstWarmUpMs: 2500 }
     : { rounds: 9, times: { warmUpMs: 500, measureMs: 4000 }, firstWarmUpMs: 10_000 };

@@ -17,6 +17,8 @@ export interface Bench {
   readonly profileDir: string | undefined;
   /** Of everything random; `--seed` gives it back. */
   readonly seed: number;
+  /** As they were given, with those of the bench's own. */
+  readonly options: Readonly<Record<string, string | boolean | undefined>>;
   start(entry: string, name?: string): Child;
   /** For one that needs more than that. */
   startWith(options: ChildOptions): Child;
@@ -26,8 +28,14 @@ export interface Bench {
   say(text: string): void;
 }
 
+export type OwnOptions = Readonly<Record<string, { readonly type: "string" | "boolean" }>>;
+
 /** Runs `measure` as the bench `name` and reports. The process's exit code tells whether it got to the end and found every promise kept. */
-export async function runBench(name: string, measure: (bench: Bench) => Promise<Findings>): Promise<void> {
+export async function runBench(
+  name: string,
+  measure: (bench: Bench) => Promise<Findings>,
+  ownOptions: OwnOptions = {},
+): Promise<void> {
   const { values } = parseArgs({
     options: {
       short: { type: "boolean", default: false },
@@ -35,6 +43,7 @@ export async function runBench(name: string, measure: (bench: Bench) => Promise<
       profile: { type: "string" },
       seed: { type: "string" },
       keep: { type: "boolean", default: false },
+      ...ownOptions,
     },
   });
   const profileDir = values.profile === undefined ? undefined : resolve(values.profile);
@@ -50,6 +59,7 @@ export async function runBench(name: string, measure: (bench: Bench) => Promise<
     folder,
     profileDir,
     seed: values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed),
+    options: values,
     start: (entry, childName = entry) => start(new Child({ entry, name: childName })),
     startWith: (options) => start(new Child(options)),
     startProfiled: (entry, childName) => start(new Child({ entry, name: childName, profileDir })),

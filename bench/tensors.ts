@@ -5,16 +5,11 @@
  * waited for on their way through a gateway process, an agent process and its runner. Closed loops of 1 and of 4 connections.
  */
 
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { buildIdentity } from "../models/onnx/synthetic.ts";
-import { startRelay } from "./bare-relay.ts";
-import { startCluster } from "./cluster.ts";
-import { cpuTime } from "./cpu-time.ts";
+import type { Relay } from "./bare-relay.ts";
+import { besideRelay, type Plan, type Spent, spentBy, startBoth, type Times } from "./beside-relay.ts";
 import type { BulkOrder, BulkRequest, BulkResult } from "./load/results.ts";
-import { profiled } from "./profile/window.ts";
 import { type Numbers, table } from "./report.ts";
-import { alternate, median, ratioOf } from "./rounds.ts";
+import { median, ratioOf } from "./rounds.ts";
 import { type Bench, runBench } from "./run.ts";
 
 const ELEMENTS = 3 * 224 * 224;
@@ -22,13 +17,6 @@ const TENSOR_BYTES = ELEMENTS * 4;
 const BYTES_PER_MB = 1e6;
 const CONNECTIONS = [1, 4] as const;
 type Connections = (typeof CONNECTIONS)[number];
-
-interface Server {
-  readonly port: number;
-  readonly caPem: string;
-  readonly gatewayPid: number;
-  readonly agentPids: readonly number[];
-}
 
 /** CPU time per request. */
 interface Cost {
@@ -40,48 +28,38 @@ interface Cost {
 type Taken = Readonly<Record<Connections, BulkResult & Cost & { readonly mbPerSecond: number }>>;
 
 await runBench("tensors", async (bench) => {
-  const cluster = await startCluster(bench, { agents: 1, slots: 2 });
-  const file = join(bench.folder, "identity.onnx");
-  await writeFile(file, buildIdentity({ size: ELEMENTS }));
-  await cluster.push("identity", file);
-  const relay = await startRelay(bench, 1);
+  const both = await startBoth(bench, { agents: 1, slots: 2, elements: ELEMENTS });
   const load = bench.start("load/bulk-generator");
 
-  const run = async (server: Server, connections: Connections, times: Times): Promise<Taken[Connections]> => {
+  const run = async (server: Relay, connections: Connections, times: Times): Promise<Taken[Connections]> => {
     const { port, caPem } = server;
     const order: BulkOrder = {
       host: "127.0.0.1",
       port,
       caPem,
-      connections: requests(connections, cluster.clientKey),
+      connections: requests(connections, both.cluster.clientKey),
       ...times,
     };
     const before = spentBy(server);
     const result = await load.ask<BulkResult>("load", order);
     const after = spentBy(server);
     // The warm-up has cost as much, in proportion to its time.
-    const all = (result.requests * (times.warmUpMs + times.measureMs)) / times.measureMs;
+    const count = (result.requests * (times.warmUpMs + times.measureMs)) / times.measureMs;
+    const cost = (role: keyof Spent): number => (after[role] - before[role]) / 1000 / count;
     return {
       ...result,
       mbPerSecond: (result.perSecond * TENSOR_BYTES) / BYTES_PER_MB,
-      gatewayMs: (after.gatewayMs - before.gatewayMs) / all,
-      agentMs: (after.agentMs - before.agentMs) / all,
-      runnerMs: (after.runnerMs - before.runnerMs) / all,
+      gatewayMs: cost("gatewayUs"),
+      agentMs: cost("agentsUs"),
+      runnerMs: cost("runnersUs"),
     };
   };
-  const take = async (server: Server, times: Times): Promise<Taken> => ({
+  const take = async (server: Relay, times: Times): Promise<Taken> => ({
     1: await run(server, 1, times),
     4: await run(server, 4, times),
   });
 
-  bench.say("warming up …");
-  const { rounds, times, firstWarmUpMs } = plan(bench);
-  for (const server of [cluster, relay]) await take(server, { warmUpMs: 0, measureMs: firstWarmUpMs });
-  const measured = await profiled(bench.profileDir, () =>
-    alternate(rounds, { ours: () => take(cluster, times), relay: () => take(relay, times) }, (round, index) =>
-      bench.say(`round ${index + 1}\n${roundText(round)}`),
-    ),
-  );
+  const measured = await besideRelay(bench, both, plan(bench), { take, textOf: roundText });
   return {
     ratios: {
       rate: ratioOf(measured, ({ ours, relay: bare }) => ours[4].perSecond / bare[4].perSecond),
@@ -99,21 +77,7 @@ await runBench("tensors", async (bench) => {
   };
 });
 
-function spentBy({ gatewayPid, agentPids }: Server): Cost {
-  const agents = cpuTime(agentPids);
-  return {
-    gatewayMs: cpuTime([gatewayPid]).ownUs / 1000,
-    agentMs: agents.ownUs / 1000,
-    runnerMs: agents.descendantsUs / 1000,
-  };
-}
-
-interface Times {
-  readonly warmUpMs: number;
-  readonly measureMs: number;
-}
-
-function plan({ isShort }: Bench): { rounds: number; times: Times; firstWarmUpMs: number } {
+function plan({ isShort }: Bench): Plan {
   return isShort
     ? { rounds: 5, times: { warmUpMs: 200, measureMs: 1000 }, firstWarmUpMs: 2000 }
     : { rounds: 9, times: { warmUpMs: 500, measureMs: 4000 }, firstWarmUpMs: 6000 };

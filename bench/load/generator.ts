@@ -5,12 +5,13 @@
  * connection instead of a stream, and just as much parsing as is needed to know that the answer is right.
  */
 
-import { connect, type TLSSocket } from "node:tls";
 import { serveCommands } from "../processes/commands.ts";
+import { runClosedLoop } from "./closed-loop.ts";
+import { Connection, type ConnectionOptions } from "./connection.ts";
 import { percentile } from "./percentile.ts";
-import type { LoadOrder, LoadRequest, LoadResult } from "./results.ts";
+import type { LoadOrder, LoadResult } from "./results.ts";
 
-const BUFFER_BYTES = 64 * 1024;
+const READ_BYTES = 64 * 1024;
 const HEAD_END = "\r\n\r\n";
 const CONTENT_LENGTH = /\r\ncontent-length: *(\d+)/i;
 const MAX_SAMPLES = 4_000_000;
@@ -19,11 +20,10 @@ class Samples {
   readonly #latenciesMs = new Float64Array(MAX_SAMPLES);
   #count = 0;
   #all = 0;
-  isOpen = false;
 
-  add(latencyMs: number): void {
+  add(latencyMs: number, isMeasured: boolean): void {
     this.#all += 1;
-    if (!this.isOpen) return;
+    if (!isMeasured) return;
     this.#latenciesMs[this.#count % MAX_SAMPLES] = latencyMs;
     this.#count += 1;
   }
@@ -41,71 +41,17 @@ class Samples {
   }
 }
 
-class Connection {
-  readonly #request: LoadRequest;
-  readonly #samples: Samples;
-  readonly #fail: (error: Error) => void;
-  #socket: TLSSocket | undefined;
+class TextConnection extends Connection {
+  readonly #expected: string;
   #partial = "";
-  #sentAt = 0;
-  #state: "idle" | "waiting" | "ending" = "idle";
-  #whenIdle: (() => void) | undefined;
 
-  constructor(request: LoadRequest, samples: Samples, fail: (error: Error) => void) {
-    this.#request = request;
-    this.#samples = samples;
-    this.#fail = fail;
+  constructor(expected: string, options: ConnectionOptions) {
+    super(options);
+    this.#expected = expected;
   }
 
-  open({ host, port, caPem }: LoadOrder): Promise<void> {
-    return new Promise((resolve) => {
-      const buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
-      const options = {
-        host,
-        port,
-        ca: caPem,
-        servername: "localhost",
-        onread: {
-          buffer,
-          callback: (length: number): boolean => {
-            this.#received(buffer.toString("latin1", 0, length));
-            return true;
-          },
-        },
-      };
-      const socket = connect(options, resolve);
-      socket.setNoDelay(true);
-      socket.on("error", this.#fail);
-      socket.on("close", () => {
-        if (this.#state !== "ending") this.#fail(new Error("The server closed a connection."));
-      });
-      this.#socket = socket;
-    });
-  }
-
-  send(): void {
-    this.#state = "waiting";
-    this.#sentAt = performance.now();
-    this.#socket?.write(this.#request.bytes);
-  }
-
-  /** Resolves when the answer under way has arrived. */
-  async close(): Promise<void> {
-    const isWaiting = this.#state === "waiting";
-    this.#state = "ending";
-    if (isWaiting)
-      await new Promise<void>((resolve) => {
-        this.#whenIdle = resolve;
-      });
-    this.destroy();
-  }
-
-  destroy(): void {
-    this.#state = "ending";
-    this.#socket?.destroy();
-  }
-
-  #received(text: string): void {
+  protected override take(buffer: Buffer, length: number): void {
+    const text = buffer.toString("latin1", 0, length);
     const response = this.#partial === "" ? text : this.#partial + text;
     const headEnd = response.indexOf(HEAD_END);
     if (headEnd === -1) {
@@ -120,18 +66,14 @@ class Connection {
     }
     this.#partial = "";
     this.#check(response, bodyStart, missing);
-    this.#samples.add(performance.now() - this.#sentAt);
-    if (this.#state === "waiting") this.send();
-    else this.#whenIdle?.();
+    this.answered();
   }
 
   #check(response: string, bodyStart: number, missing: number): void {
     const isRight =
-      missing === 0 &&
-      response.startsWith("HTTP/1.1 200 ") &&
-      response.includes(this.#request.expected, bodyStart);
+      missing === 0 && response.startsWith("HTTP/1.1 200 ") && response.includes(this.#expected, bodyStart);
     if (isRight) return;
-    this.#fail(new Error(`Not the expected answer: ${response.slice(0, 1000)}`));
+    this.fail(new Error(`Not the expected answer: ${response.slice(0, 1000)}`));
   }
 }
 
@@ -142,34 +84,11 @@ function contentLength(response: string, headEnd: number): number {
 
 async function load(order: LoadOrder): Promise<LoadResult> {
   const samples = new Samples();
-  let fail: (error: Error) => void = () => {};
-  const failure = new Promise<never>((_, reject) => {
-    fail = reject;
+  const { elapsedMs, ownMs } = await runClosedLoop(order, {
+    create: ({ bytes, expected }, { onAnswer, onFailed }) =>
+      new TextConnection(expected, { request: bytes, readBytes: READ_BYTES, onAnswer, onFailed }),
+    onAnswer: (latencyMs, isMeasured) => samples.add(latencyMs, isMeasured),
   });
-  const connections = order.connections.map((request) => new Connection(request, samples, fail));
-  try {
-    return await Promise.race([failure, run(connections, samples, order)]);
-  } finally {
-    for (const connection of connections) connection.destroy();
-  }
-}
-
-async function run(
-  connections: readonly Connection[],
-  samples: Samples,
-  order: LoadOrder,
-): Promise<LoadResult> {
-  await Promise.all(connections.map((connection) => connection.open(order)));
-  for (const connection of connections) connection.send();
-  await pause(order.warmUpMs);
-  samples.isOpen = true;
-  const startedAt = performance.now();
-  const cpuBefore = process.cpuUsage();
-  await pause(order.measureMs);
-  samples.isOpen = false;
-  const elapsedMs = performance.now() - startedAt;
-  const { user, system } = process.cpuUsage(cpuBefore);
-  await Promise.all(connections.map((connection) => connection.close()));
   const sorted = samples.sorted();
   return {
     requests: samples.count,
@@ -178,10 +97,8 @@ async function run(
     p50Ms: percentile(sorted, 0.5),
     p99Ms: percentile(sorted, 0.99),
     maxMs: sorted.at(-1) ?? Number.NaN,
-    ownCores: (user + system) / 1000 / elapsedMs,
+    ownCores: ownMs / elapsedMs,
   };
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 serveCommands({ load });

@@ -6,13 +6,14 @@
 import { createReadStream } from "node:fs";
 import { ensureCertificates } from "@legacygpu/certs";
 import { KeyRing } from "@legacygpu/gateway/auth/key-ring";
-import { Balancer } from "@legacygpu/gateway/balancers/balancer";
+import { LeastLoaded } from "@legacygpu/gateway/balancers/least-loaded";
 import { errorResponse, toRoute } from "@legacygpu/gateway/http/endpoint";
 import { agentEndpoints } from "@legacygpu/gateway/http/resources/agent";
 import { inferenceEndpoints } from "@legacygpu/gateway/http/resources/inference";
 import { listen } from "@legacygpu/gateway/http/server";
 import { ModelRepository } from "@legacygpu/gateway/inference/model-repository";
 import { InferenceStatistics } from "@legacygpu/gateway/inference/statistics";
+import { AttemptInputs } from "@legacygpu/gateway/link/attempt-inputs";
 import { AttemptOutputs } from "@legacygpu/gateway/link/attempt-outputs";
 import { Hub } from "@legacygpu/gateway/link/hub";
 import { Counters } from "@legacygpu/gateway/metrics";
@@ -95,12 +96,13 @@ async function start({ folder, modelFile, digest }: FeederOrder): Promise<Feeder
     leaseMs: LEASE_MS,
     onGone: (worker, tokens) => scheduler.lost(worker, tokens, worker.cause),
   });
+  const strategy = new LeastLoaded();
   const scheduler: Scheduler = new Scheduler({
     clock,
     random: Math.random,
     log,
     registry,
-    balancer: new Balancer("LEAST_LOADED"),
+    strategyFor: () => strategy,
     counters,
     leaseMs: LEASE_MS,
     firstToken: 0,
@@ -130,7 +132,7 @@ async function start({ folder, modelFile, digest }: FeederOrder): Promise<Feeder
     heartbeatTimeoutMs: LEASE_MS,
   });
   const endpoints = [
-    ...agentEndpoints({ blobs: catalogue.blobs, scheduler, outputs }),
+    ...agentEndpoints({ blobs: catalogue.blobs, scheduler, inputs: new AttemptInputs(clock), outputs }),
     ...inferenceEndpoints({
       tasks,
       catalogue,

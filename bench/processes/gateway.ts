@@ -10,7 +10,7 @@ import { serveCommands } from "./commands.ts";
 
 export interface GatewayOrder {
   readonly folder: string;
-  /** Default: any free one. */
+  /** Default: one that is free. */
   readonly port?: number;
   readonly heartbeatIntervalMs?: number;
   readonly heartbeatTimeoutMs?: number;

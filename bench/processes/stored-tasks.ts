@@ -31,6 +31,8 @@ export function storedTask(id: TaskId, nowMs: number): TaskRecord {
     webhook: undefined,
     batch: undefined,
     durability: "flushed",
+    mayBeCopied: true,
+    wantsChoice: false,
     requestHash: undefined,
   } as const;
   return newTask(order, input, undefined);

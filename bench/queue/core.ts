@@ -1,7 +1,7 @@
 /** The gateway between HTTP and the links: store, scheduler, registry and task service, put together as `gateway/main.ts` does. */
 
 import type { Principal } from "@legacygpu/gateway/auth/principal";
-import { Balancer } from "@legacygpu/gateway/balancers/balancer";
+import { LeastLoaded } from "@legacygpu/gateway/balancers/least-loaded";
 import { Counters } from "@legacygpu/gateway/metrics";
 import type { Model } from "@legacygpu/gateway/models/catalogue";
 import { Admission } from "@legacygpu/gateway/queue/admission";
@@ -56,12 +56,13 @@ export async function openCore(folder: string): Promise<GatewayCore> {
     leaseMs: LEASE_MS,
     onGone: (worker, tokens) => scheduler.lost(worker, tokens, worker.cause),
   });
+  const strategy = new LeastLoaded();
   const scheduler: Scheduler = new Scheduler({
     clock,
     random: Math.random,
     log,
     registry,
-    balancer: new Balancer("LEAST_LOADED"),
+    strategyFor: () => strategy,
     counters: new Counters(),
     leaseMs: LEASE_MS,
     firstToken: store.firstToken,
