@@ -4,9 +4,12 @@ import type { CreateKey } from "@legacygpu/shared/api/keys";
 import { Lifecycle } from "@legacygpu/shared/lifecycle";
 import type { KeyKind } from "./auth/key-record.ts";
 import type { KeyRing } from "./auth/key-ring.ts";
-import { Balancer } from "./balancers/balancer.ts";
+import { BalancingConfig } from "./balancers/balancing-config.ts";
+import { createStrategies } from "./balancers/strategies.ts";
+import type { Strategy } from "./balancers/strategy.ts";
 import { type Endpoint, errorResponse, toRoute } from "./http/endpoint.ts";
 import { agentEndpoints } from "./http/resources/agent.ts";
+import { balancingEndpoints } from "./http/resources/balancing.ts";
 import { batchEndpoints } from "./http/resources/batches.ts";
 import { blobEndpoints } from "./http/resources/blobs.ts";
 import { clusterEndpoints } from "./http/resources/cluster.ts";
@@ -25,9 +28,10 @@ import { taskEndpoints } from "./http/resources/tasks.ts";
 import { uploadEndpoints } from "./http/resources/uploads.ts";
 import { webhookEndpoints } from "./http/resources/webhooks.ts";
 import { listen } from "./http/server.ts";
-import { takesBatches } from "./inference/batch-limit.ts";
+import { largestBatch, takesBatches } from "./inference/batch-limit.ts";
 import { ModelRepository } from "./inference/model-repository.ts";
 import { InferenceStatistics } from "./inference/statistics.ts";
+import { AttemptInputs } from "./link/attempt-inputs.ts";
 import { AttemptOutputs } from "./link/attempt-outputs.ts";
 import { Hub } from "./link/hub.ts";
 import { Counters } from "./metrics.ts";
@@ -98,12 +102,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promise<Gateway> {
   const { home, host, port, clock, log, maxBodyBytes, random = Math.random } = options;
   const { heartbeatIntervalMs, heartbeatTimeoutMs, leaseMs } = options;
-  const balancer = new Balancer(options.strategy);
   const { isPlainHttp = false, corsOrigins } = options.transport ?? {};
   const certificates = await CertificateSource.open({ clock, log, origin: originOf(options) });
   lifecycle.add("certificates", () => certificates.close());
   const catalogue = await Catalogue.open(home.models, clock);
   const counters = new Counters();
+  const inputs = new AttemptInputs(clock);
+  lifecycle.add("inputs", () => inputs.close());
   const outputs = new AttemptOutputs();
   const uploads = await UploadStore.open({ folder: home.uploads, clock, log });
   lifecycle.add("uploads", () => uploads.close());
@@ -116,6 +121,7 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     log,
     reconnectGraceMs: RECONNECT_GRACE_MS,
     leaseMs,
+    needsOf: (model) => catalogue.needsOf(model),
     onGone: (worker, tokens) => {
       placement.gone(worker);
       scheduler.lost(worker, tokens, worker.cause);
@@ -124,6 +130,8 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
   const statistics = new InferenceStatistics((model) => takesBatches(catalogue, model));
   const { documents } = store;
   const deployments = new Deployments(documents, clock);
+  const balancing = new BalancingConfig({ documents, configured: options.strategy });
+  const strategies = createStrategies();
   const placement: Placement = new Placement({
     clock,
     log,
@@ -144,7 +152,8 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     random,
     log,
     registry,
-    balancer,
+    strategyFor: (model) => strategies.get(balancing.nameFor(model)) as Strategy,
+    maxBatchOf: (model) => largestBatch(catalogue, model),
     counters,
     leaseMs,
     firstToken: store.firstToken,
@@ -187,6 +196,7 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     admission,
     notifier: webhooks,
     quota: quotas,
+    hasModel: (model) => catalogue.has(model),
   });
   const hub = new Hub({
     clock,
@@ -198,6 +208,7 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     scheduler,
     counters,
     outputs,
+    health: scheduler.dispatching,
     onModelState: (worker, message) => placement.heard(worker, message),
     heartbeatIntervalMs,
     heartbeatTimeoutMs,
@@ -210,6 +221,7 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
   const control = new QueueControl({ documents, scheduler, log });
   tasks.restore();
   webhooks.start();
+  webhooks.follow(keys);
   placement.start();
 
   const reader = new SubmissionReader({ catalogue, uploads, webhooks });
@@ -218,7 +230,8 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
   const repository = new ModelRepository({ registry, clock, placement });
   const endpoints = [
     ...healthEndpoints(registry),
-    ...clusterEndpoints({ registry, scheduler, balancer, counters, clock }),
+    ...balancingEndpoints({ balancing, catalogue }),
+    ...clusterEndpoints({ registry, scheduler, balancing, counters, clock }),
     ...taskEndpoints({ tasks, reader, idempotency, maxBodyBytes }),
     ...taskEventEndpoints({ tasks, clock }),
     ...deadLetterEndpoints(tasks),
@@ -229,12 +242,12 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     ...inferenceEndpoints({ tasks, catalogue, repository, statistics, placement, maxBodyBytes }),
     ...modelRepositoryEndpoints({ catalogue, repository }),
     ...protocolExtraEndpoints(log),
-    ...modelEndpoints({ catalogue, removal: new ModelRemoval(catalogue, scheduler) }),
+    ...modelEndpoints({ catalogue, removal: new ModelRemoval(catalogue, scheduler, deployments) }),
     ...deploymentEndpoints({ catalogue, deployments, placement, clock, workers: registry }),
     ...blobEndpoints(catalogue.files),
     ...schemaEndpoints(),
     ...trust.endpoints,
-    ...agentEndpoints({ blobs: catalogue.blobs, scheduler, outputs }),
+    ...agentEndpoints({ blobs: catalogue.blobs, scheduler, inputs, outputs }),
   ];
   const server = await listen({
     host,

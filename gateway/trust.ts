@@ -36,6 +36,8 @@ export interface Trust {
   readonly audit: AuditJournal;
   /** Whether this worker id is taken by a worker that has enrolled and is not revoked. */
   readonly isEnrolled: (workerId: string) => boolean;
+  /** Of workers that have enrolled and are not revoked. */
+  readonly enrolledSites: () => string[];
   readonly endpoints: readonly Endpoint[];
 }
 
@@ -115,7 +117,9 @@ export async function openTrust(
     const status = enrolment.workers.get(workerId)?.status;
     return status !== undefined && status !== "revoked";
   };
-  return { keys, quotas, gatekeeper, revocable, audit, isEnrolled, endpoints };
+  const enrolledSites = (): string[] =>
+    enrolment.workers.list().flatMap(({ site, status }) => (status === "revoked" ? [] : [site]));
+  return { keys, quotas, gatekeeper, revocable, audit, isEnrolled, enrolledSites, endpoints };
 }
 
 function requireLoopback(host: string): void {

@@ -180,6 +180,11 @@ export class KeyRing implements CredentialSource {
     return key !== undefined && (key.networks?.includes(head.remoteAddress) ?? true);
   }
 
+  /** By somebody, which is more than that it has expired or was replaced. */
+  isRevoked(id: string): boolean {
+    return typeof this.#keys.get(id)?.record.revokedAtMs === "number";
+  }
+
   list(): KeyJson[] {
     return [...this.#keys.values()].map((key) => key.toJson());
   }

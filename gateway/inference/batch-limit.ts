@@ -16,6 +16,16 @@ export function takesBatches(
   }
 }
 
+/** How many tasks of a model, by name and version, may run as one. */
+export function largestBatch(catalogue: Catalogue, model: string): number {
+  const at = model.lastIndexOf("@");
+  try {
+    return catalogue.find(model.slice(0, at), model.slice(at + 1)).manifest.batching?.max_size ?? 1;
+  } catch {
+    return 1;
+  }
+}
+
 /** @throws `input_invalid` */
 export function checkBatch(tensors: readonly Tensor[], { ref, manifest }: Model): void {
   const maxSize = manifest.batching?.max_size;

@@ -9,7 +9,7 @@ import { type Clock, sleep } from "@legacygpu/shared/clock";
 import type { Model } from "../models/catalogue.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { ModelStateMessage, Worker } from "../registry/worker.ts";
-import { isAble } from "../scheduler/pick-worker.ts";
+import { isAble } from "../scheduler/able.ts";
 import { modelKey } from "../tasks/record.ts";
 
 const POLL_MS = 50;

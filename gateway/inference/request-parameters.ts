@@ -14,6 +14,8 @@ export interface RequestParameters {
   readonly timeoutMs: number;
   /** Whether outputs that do not say so themselves are wanted as bytes. */
   readonly isBinaryOutput: boolean;
+  /** Refused unless a connected worker could run it. */
+  readonly noWait: boolean;
 }
 
 type Given = Readonly<Record<string, unknown>>;
@@ -22,6 +24,7 @@ const DEFAULTS: RequestParameters = {
   priority: "NORMAL",
   timeoutMs: DEFAULT_TIMEOUT_MS,
   isBinaryOutput: false,
+  noWait: false,
 };
 
 /** @throws `request_invalid` */
@@ -33,6 +36,7 @@ export function readParameters(given: Given | null | undefined, model: string): 
     priority: readPriority(given.priority),
     timeoutMs: readTimeoutMs(given.timeout),
     isBinaryOutput: readFlag(given, "binary_data_output"),
+    noWait: readFlag(given, "no_wait"),
   };
 }
 

@@ -9,13 +9,13 @@ const CAUSES_OF_THE_SYSTEM: ReadonlySet<string> = new Set(RETRY_CAUSES);
  * Since it was submitted, or since its owner asked for another try.
  *
  * The worker says how long it ran the model for a result. No worker says so of an attempt without one: from its beginning to its end is
- * charged when the owner, the input or the model ended it, and nothing when the system is at fault.
+ * charged when the owner, the input or the model ended it, and nothing when the system is at fault, or made it beside another one.
  */
 export function executionMs(task: TaskRecord): number {
   let totalMs = 0;
   for (const attempt of currentAttempts(task)) {
     if (attempt.outcome === "completed") totalMs += ownMs(task);
-    else if (!isFaultOfTheSystem(attempt)) totalMs += heldMs(attempt);
+    else if (!isAffairOfTheSystem(attempt)) totalMs += heldMs(attempt);
   }
   return totalMs;
 }
@@ -26,7 +26,8 @@ function ownMs({ timings }: TaskRecord): number {
   return executeMs / batchSize;
 }
 
-function isFaultOfTheSystem({ outcome, error }: AttemptRecord): boolean {
+function isAffairOfTheSystem({ outcome, error, purpose }: AttemptRecord): boolean {
+  if (purpose !== undefined || outcome === "superseded") return true;
   return outcome === "worker_lost" || (error !== undefined && CAUSES_OF_THE_SYSTEM.has(error.code));
 }
 

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import type { ModelJson } from "@legacygpu/shared/api/models";
 import type { Clock } from "@legacygpu/shared/clock";
 import { fail } from "@legacygpu/shared/errors";
-import { type Digest, type Manifest, manifestSchema } from "@legacygpu/shared/manifest";
+import { type Digest, type Manifest, manifestSchema, type Requirements } from "@legacygpu/shared/manifest";
 import type { BlobUploadLimits } from "./blob-uploads.ts";
 import { type Blobs, digestOf } from "./blobs.ts";
 import type { ModelContents } from "./contents.ts";
@@ -82,6 +82,17 @@ export class Catalogue {
   find(name: string, version?: string): Model {
     const family = this.family(name);
     return version === undefined ? family.newest : family.find(version);
+  }
+
+  /** What the manifest of this version asks of a worker; undefined: nothing, or it is not there. */
+  needsOf({ name, version }: Pick<Model["ref"], "name" | "version">): Requirements | undefined {
+    return this.#index.families.get(name)?.versions.get(version)?.manifest.requirements;
+  }
+
+  /** Whether this version is still there, with these contents: a removed one may have been pushed again as something else. */
+  has({ name, version, file, manifest }: Model["ref"]): boolean {
+    const known = this.#index.families.get(name)?.versions.get(version)?.ref;
+    return known?.file === file && known.manifest === manifest;
   }
 
   /** Of a version: the names that point to it now. */

@@ -25,12 +25,17 @@ export class ModelFamily {
     this.newest = [...versions.values()].at(-1) as Model;
   }
 
+  /** @param version or an alias */
+  seek(version: string): Model | undefined {
+    // Its own name first: an index of an earlier gateway may have a version that is called like an alias.
+    const own = this.versions.get(version);
+    if (own !== undefined) return own;
+    return version === LATEST ? this.newest : this.versions.get(this.aliases.get(version) ?? "");
+  }
+
   /** A version by its own name or by one that points to it. @throws `model_not_found` */
   find(version: string): Model {
-    // Its own name first: an index of an earlier gateway may have a version that is called like an alias.
-    const model =
-      this.versions.get(version) ??
-      (version === LATEST ? this.newest : this.versions.get(this.aliases.get(version) ?? ""));
+    const model = this.seek(version);
     if (model !== undefined) return model;
     throw fail(
       "model_not_found",

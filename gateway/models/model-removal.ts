@@ -1,5 +1,6 @@
 /**
- * The removal of models: refused while they are in use, unless it is forced, and then their tasks end.
+ * The removal of models: refused while they are in use, unless it is forced, and then their tasks end. What is deployed is never removed: the
+ * deployment says that it is wanted.
  *
  * A task that waits or runs when its model goes FAILED with `model_not_found`: it could never be completed, and a retry would not help. That
  * also holds for the few that are accepted while the removal is under way. Tasks that have ended keep their results.
@@ -19,6 +20,11 @@ export interface ModelTasks {
   abandon(id: TaskId, error: LegacyGpuError): boolean;
 }
 
+/** Which models are to be kept loaded, and in which version or under which alias; absent: the newest. */
+export interface DeployedModels {
+  find(model: string): { readonly version?: string | undefined } | undefined;
+}
+
 export interface Removed {
   readonly models: readonly Model[];
   readonly failedTasks: number;
@@ -27,15 +33,18 @@ export interface Removed {
 export class ModelRemoval {
   readonly #catalogue: Catalogue;
   readonly #tasks: ModelTasks;
+  readonly #deployed: DeployedModels | undefined;
 
-  constructor(catalogue: Catalogue, tasks: ModelTasks) {
+  /** @param deployed absent: nothing is */
+  constructor(catalogue: Catalogue, tasks: ModelTasks, deployed?: DeployedModels) {
     this.#catalogue = catalogue;
     this.#tasks = tasks;
+    this.#deployed = deployed;
   }
 
   /**
    * @param version or an alias of one; absent: all of them, with every alias
-   * @throws `model_not_found`, `model_in_use`, `store_full`
+   * @throws `model_not_found`, `model_deployed`, `model_in_use`, `store_full`
    */
   async remove(
     name: string,
@@ -43,11 +52,23 @@ export class ModelRemoval {
     { isForced }: { readonly isForced: boolean },
   ): Promise<Removed> {
     const only = version === undefined ? undefined : this.#catalogue.find(name, version);
+    this.#assertNotDeployed(name, only);
     if (!isForced) this.#assertUnused(name, only);
     const models = await this.#catalogue.remove(name, only?.ref.version);
     let failedTasks = 0;
     for (const { ref } of models) failedTasks += await this.#abandonTasks(ref.name, ref.version);
     return { models, failedTasks };
+  }
+
+  #assertNotDeployed(name: string, only: Model | undefined): void {
+    const family = this.#catalogue.family(name);
+    const deployment = this.#deployed?.find(name);
+    if (deployment === undefined) return;
+    const deployed = deployment.version === undefined ? family.newest : family.seek(deployment.version);
+    if (only !== undefined && only !== deployed) return;
+    const title = only === undefined ? name : `${name} version ${only.ref.version}`;
+    const message = `${title} is deployed: undeploy it (\`DELETE /models/${name}/deployment\`) before it is removed.`;
+    throw fail("model_deployed", message, { model: name, version: deployed?.ref.version });
   }
 
   #assertUnused(name: string, only: Model | undefined): void {

@@ -18,7 +18,7 @@ export function conditionOf(worker: Worker, nowMs: number): WorkerCondition {
     case "HEALTHY":
       return "sound";
     case "DEGRADED":
-      return worker.isProbeDue(nowMs) ? "doubtful" : "failing";
+      return nowMs >= (worker.sparedUntilMs ?? 0) ? "doubtful" : "failing";
     case "UNHEALTHY":
       return nowMs - worker.linkLostAtMs < PATIENCE_MS ? "pausing" : "failing";
     default:
@@ -34,7 +34,7 @@ export function workerView(worker: Worker, condition: WorkerCondition): WorkerVi
     condition,
     providers,
     gpuBytes: Math.max(0, ...hardware.gpus.map(({ vramBytes = 0 }) => vramBytes)),
-    load: worker.load / worker.slots,
+    load: worker.inFlight / worker.slots,
   };
 }
 

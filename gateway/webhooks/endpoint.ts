@@ -2,7 +2,8 @@
  * A registered webhook endpoint and the moves between its states.
  *
  * active    messages are sent
- * disabled  nothing but tests is sent, and what falls due fails: its receiver answered 410, or nothing has got through for days
+ * disabled  nothing but tests is sent, and what falls due fails: its receiver answered 410, nothing has got through for days, or the key that
+ *           vouched for it was revoked
  *
  * active → disabled by `disable`, disabled → active by `enable`; each does nothing where there is nothing to change.
  */
@@ -16,8 +17,10 @@ export const SECRET_OVERLAP_MS = 24 * 3_600_000;
 
 export const endpointSchema = z.object({
   id: z.string(),
-  /** Id of the key that registered it. */
+  /** The tenant whose tasks it is told of. */
   owner: z.string(),
+  /** Id of the key that registered it, or enabled it last. Absent in what earlier gateways stored. */
+  vouchedBy: z.string().optional(),
   url: z.string(),
   /** Of tasks that do not name events themselves. */
   events: z.array(z.enum(WEBHOOK_EVENTS)),
@@ -49,9 +52,16 @@ export function rotated(endpoint: Endpoint, nowMs: number): Endpoint {
   };
 }
 
-export function enabled(endpoint: Endpoint): Endpoint {
+/** @param keyId whose word it is that messages may go there */
+export function enabled(endpoint: Endpoint, keyId: string): Endpoint {
   if (endpoint.state === "active") return endpoint;
-  return { ...endpoint, state: "active", disabledReason: undefined, failingSinceMs: undefined };
+  return {
+    ...endpoint,
+    vouchedBy: keyId,
+    state: "active",
+    disabledReason: undefined,
+    failingSinceMs: undefined,
+  };
 }
 
 export function disabled(endpoint: Endpoint, reason: string): Endpoint {

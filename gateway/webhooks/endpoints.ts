@@ -29,6 +29,9 @@ export interface EndpointsOptions {
   readonly guard: AddressGuard;
 }
 
+/** Whose endpoint it is, and on the word of which key. */
+export type Registrant = Pick<Principal, "tenant" | "keyId">;
+
 export interface NewEndpoint {
   readonly url: string;
   readonly events?: readonly WebhookEvent[] | undefined;
@@ -99,14 +102,14 @@ export class Endpoints {
   /**
    * @throws `webhook_address_refused`, `request_invalid` when the owner has as many as may be, `store_full`, `store_failed`
    */
-  async register(principal: Pick<Principal, "tenant">, given: NewEndpoint): Promise<Endpoint> {
+  async register(principal: Registrant, given: NewEndpoint): Promise<Endpoint> {
     const { clock, guard, documents } = this.#options;
     const target = await within(clock, RESOLVE_TIMEOUT_MS, (signal) => guard.check(given.url, signal)).catch(
       (error) => {
         throw asRefusal(error, given.url);
       },
     );
-    const endpoint = this.#create(principal.tenant, target.url.href, given);
+    const endpoint = this.#create(principal, target.url.href, given);
     try {
       await documents.put([toDocument(endpoint)]);
     } catch (error) {
@@ -120,7 +123,7 @@ export class Endpoints {
    * The endpoint that a task means: the caller's own one, or the latest of the caller's with this URL, registered when there is none.
    * @throws `webhook_not_found`, and what `register` throws
    */
-  async resolve(principal: Pick<Principal, "tenant">, given: GivenWebhook): Promise<TaskWebhook> {
+  async resolve(principal: Registrant, given: GivenWebhook): Promise<TaskWebhook> {
     const endpoint =
       "endpoint" in given
         ? this.#own(principal.tenant, given.endpoint)
@@ -140,6 +143,14 @@ export class Endpoints {
       this.#byId.set(id, after);
       return after;
     });
+  }
+
+  /** Those that are active on the word of a key for which this is true. */
+  vouchedFor(isMeant: (keyId: string) => boolean): string[] {
+    const found: string[] = [];
+    for (const { id, state, vouchedBy } of this.#byId.values())
+      if (state === "active" && vouchedBy !== undefined && isMeant(vouchedBy)) found.push(id);
+    return found;
   }
 
   /** @throws `store_failed` */
@@ -172,7 +183,7 @@ export class Endpoints {
     return ids.map((id) => this.#byId.get(id)).find((endpoint) => endpoint?.url === wanted);
   }
 
-  #registerOnce(principal: Pick<Principal, "tenant">, url: string): Promise<Endpoint> {
+  #registerOnce(principal: Registrant, url: string): Promise<Endpoint> {
     const key = registrationKey(principal.tenant, normalUrl(url));
     const known = this.#registering.get(key);
     if (known !== undefined) return known;
@@ -181,7 +192,7 @@ export class Endpoints {
     return registration;
   }
 
-  #create(owner: string, url: string, { events, description }: NewEndpoint): Endpoint {
+  #create({ tenant: owner, keyId }: Registrant, url: string, { events, description }: NewEndpoint): Endpoint {
     if ((this.#idsByOwner.get(owner)?.size ?? 0) >= MAX_PER_OWNER) {
       const message = `This key has ${MAX_PER_OWNER} webhook endpoints, which is the limit: delete some (\`GET /webhooks\` lists them).`;
       throw fail("request_invalid", message, { limit: MAX_PER_OWNER });
@@ -190,6 +201,7 @@ export class Endpoints {
     const endpoint: Endpoint = {
       id: `wh_${this.#options.ids.next(createdAtMs)}`,
       owner,
+      vouchedBy: keyId,
       url,
       events: [...new Set(events ?? DEFAULT_EVENTS)],
       description,

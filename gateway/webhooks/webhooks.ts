@@ -12,8 +12,14 @@ import { AddressGuard, type Lookup } from "./address-guard.ts";
 import { Courier } from "./courier.ts";
 import { Deliveries, type DeliveryPage, documentsOf, dueEntry } from "./deliveries.ts";
 import { type Delivery, newDelivery, sentAgain } from "./delivery.ts";
-import { type Endpoint, enabled, rotated } from "./endpoint.ts";
-import { type EndpointPage, Endpoints, type GivenWebhook, type NewEndpoint } from "./endpoints.ts";
+import { disabled, type Endpoint, enabled, rotated } from "./endpoint.ts";
+import {
+  type EndpointPage,
+  Endpoints,
+  type GivenWebhook,
+  type NewEndpoint,
+  type Registrant,
+} from "./endpoints.ts";
 import type { TaskView } from "./message.ts";
 import { Sender } from "./sender.ts";
 
@@ -31,7 +37,18 @@ export interface WebhooksOptions {
   readonly caPem?: string;
 }
 
+const REVOKED = "the key that registered or last enabled it was revoked";
+
+/** The keys on whose word endpoints are registered. */
+export interface VouchingKeys {
+  /** By somebody, which is more than that it has expired or was rotated. */
+  isRevoked(keyId: string): boolean;
+  /** Told of every key that ends, for whatever reason. */
+  onRevoked(listener: (keyId: string) => void): void;
+}
+
 export class Webhooks {
+  readonly #log: Logger;
   readonly #clock: Clock;
   readonly #ids = new SortableIds();
   readonly #endpoints: Endpoints;
@@ -45,6 +62,7 @@ export class Webhooks {
     const deliveries = new Deliveries(documents);
     const sender = new Sender({ clock, guard, taskView, caPem });
     this.#clock = clock;
+    this.#log = log;
     this.#endpoints = endpoints;
     this.#deliveries = deliveries;
     this.#courier = new Courier({ clock, random, log, endpoints, deliveries, sender });
@@ -56,6 +74,17 @@ export class Webhooks {
     this.#courier.start();
   }
 
+  /**
+   * From now on a key that is revoked takes its endpoints with it: they are disabled until somebody enables them, who then vouches for them.
+   * After `start`, for it also looks for what a crash has left undone.
+   */
+  follow(keys: VouchingKeys): void {
+    this.#disable(this.#endpoints.vouchedFor((keyId) => keys.isRevoked(keyId)));
+    keys.onRevoked((ended) => {
+      if (keys.isRevoked(ended)) this.#disable(this.#endpoints.vouchedFor((keyId) => keyId === ended));
+    });
+  }
+
   /** Waits two seconds for what is under way. What is not noted by then is sent again after the next start. */
   close(): Promise<void> {
     return this.#courier.close();
@@ -65,7 +94,7 @@ export class Webhooks {
    * What a new task keeps about its webhook: the caller's endpoint, or the one for this URL, registered when there is none.
    * @throws `webhook_not_found`, `webhook_address_refused`, `request_invalid` at the limit of endpoints, `store_full`, `store_failed`
    */
-  resolve(principal: Pick<Principal, "tenant">, given: GivenWebhook): Promise<TaskWebhook> {
+  resolve(principal: Registrant, given: GivenWebhook): Promise<TaskWebhook> {
     return this.#endpoints.resolve(principal, given);
   }
 
@@ -125,7 +154,7 @@ export class Webhooks {
 
   enable(principal: Principal, id: string): Promise<Endpoint> {
     this.#endpoints.find(principal, id);
-    return this.#endpoints.change(id, enabled);
+    return this.#endpoints.change(id, (endpoint) => enabled(endpoint, principal.keyId));
   }
 
   async sendTest(principal: Principal, id: string): Promise<Delivery> {
@@ -167,6 +196,17 @@ export class Webhooks {
     await this.#deliveries.save(again, dueEntry(delivery));
     this.wake();
     return again;
+  }
+
+  #disable(ids: readonly string[]): void {
+    for (const id of ids) {
+      const change = this.#endpoints.change(id, (endpoint) => disabled(endpoint, REVOKED));
+      change.then(
+        () => this.#log.warn({ endpointId: id, reason: REVOKED }, "a webhook endpoint was disabled"),
+        (error) =>
+          this.#log.error({ err: error, endpointId: id }, "a webhook endpoint could not be disabled"),
+      );
+    }
   }
 
   #newId(nowMs: number): string {

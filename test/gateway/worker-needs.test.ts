@@ -3,7 +3,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Requirements } from "@legacygpu/shared/manifest";
+import { Site } from "../../gateway/registry/sites.ts";
 import { Worker, type WorkerLink } from "../../gateway/registry/worker.ts";
+import { WorkerPath } from "../../gateway/registry/worker-path.ts";
+import { ManualClock } from "../support/manual-clock.ts";
 import { hello } from "../support/scheduler-rig.ts";
 
 const MIB = 1024 * 1024;
@@ -19,7 +22,9 @@ const LINK: WorkerLink = {
 function workerWith(providers: string[], vramMib: readonly number[], needs?: Requirements): Worker {
   const gpus = vramMib.map((mib) => ({ name: "card", vendor: "AMD", vramBytes: mib * MIB }));
   const hardware = { cpu: { model: "c", cores: 2 }, memoryBytes: 1, platform: "linux-x64", gpus };
-  return new Worker(hello("w", { providers, hardware }), LINK, 0, () => needs);
+  const clock = new ManualClock();
+  const path = new WorkerPath(new Site("home", clock), clock);
+  return new Worker(hello("w", { providers, hardware }), LINK, 0, path, () => needs);
 }
 
 test("a worker is asked only for models whose providers and memory it has", () => {

@@ -123,6 +123,18 @@ export const AGENT_VECTORS: readonly [name: string, message: AgentMessage, hex: 
     "dc000187a474797065ab6d6f64656c5f7374617465a46e616d65a16da776657273696f6ea131a57374617465ab646f776e6c6f6164696e67ad7265636569766564427974657305aa746f74616c42797465730aae62797465735065725365636f6e64cb4004000000000000",
   ],
   [
+    "model_state of a ready one, with its times",
+    {
+      type: "model_state",
+      name: "m",
+      version: "1",
+      state: "ready",
+      provider: "webgpu",
+      timings: { transferMs: 1500, loadMs: 250.5, warmUpMs: 20 },
+    },
+    "dc000186a474797065ab6d6f64656c5f7374617465a46e616d65a16da776657273696f6ea131a57374617465a57265616479a870726f7669646572a6776562677075a774696d696e677383aa7472616e736665724d73cd05dca66c6f61644d73cb406f500000000000a87761726d55704d7314",
+  ],
+  [
     "blob_server",
     {
       type: "blob_server",
@@ -142,6 +154,65 @@ export const AGENT_VECTORS: readonly [name: string, message: AgentMessage, hex: 
     "blob_state of a blob that is there",
     { type: "blob_state", digest: DIGEST, state: "held" },
     "dc000183a474797065aa626c6f625f7374617465a6646967657374d9477368613235363a30313233343536373839616263646566303132333435363738396162636465663031323334353637383961626364656630313233343536373839616263646566a57374617465a468656c64",
+  ],
+  [
+    "hello of an agent that releases",
+    {
+      type: "hello",
+      protocol: [1],
+      agentVersion: "0.1.0",
+      workerId: "w1",
+      instanceId: "i1",
+      site: "lab",
+      labels: {},
+      hardware: {
+        cpu: { model: "cpu", cores: 4 },
+        memoryBytes: 8589934592,
+        platform: "linux x64",
+        gpus: [],
+      },
+      providers: ["cpu"],
+      slots: 2,
+      models: [],
+      held: [],
+      releases: true,
+    },
+    "dc00018da474797065a568656c6c6fa870726f746f636f6c9101ac6167656e7456657273696f6ea5302e312e30a8776f726b65724964a27731aa696e7374616e63654964a26931a473697465a36c6162a66c6162656c7380a8686172647761726584a363707582a56d6f64656ca3637075a5636f72657304ab6d656d6f72794279746573cf0000000200000000a8706c6174666f726da96c696e757820783634a46770757390a970726f76696465727391a3637075a5736c6f747302a66d6f64656c7390a468656c6490a872656c6561736573c3",
+  ],
+  [
+    "result of a run that was not the only one",
+    {
+      type: "result",
+      taskId: "t1",
+      token: 7,
+      output: { kind: "output", tensors: [] },
+      timings: {
+        queuedMs: 0,
+        fetchMs: 0,
+        loadMs: 1.5,
+        preprocessMs: 2,
+        executeMs: 3,
+        postprocessMs: 0.25,
+        concurrency: 2,
+      },
+      provider: "cpu",
+    },
+    "dc000186a474797065a6726573756c74a67461736b4964a27431a5746f6b656e07a66f757470757482a46b696e64a66f7574707574a774656e736f727390a774696d696e677387a87175657565644d7300a766657463684d7300a66c6f61644d73cb3ff8000000000000ac70726570726f636573734d7302a9657865637574654d7303ad706f737470726f636573734d73cb3fd0000000000000ab636f6e63757272656e637902a870726f7669646572a3637075",
+  ],
+  [
+    "released without having run",
+    { type: "released", taskId: "t1", token: 7 },
+    "dc000183a474797065a872656c6561736564a67461736b4964a27431a5746f6b656e07",
+  ],
+  [
+    "released after its run",
+    {
+      type: "released",
+      taskId: "t1",
+      token: 7,
+      timings: { queuedMs: 0, fetchMs: 0, loadMs: 1.5, preprocessMs: 2, executeMs: 3, postprocessMs: 0.25 },
+    },
+    "dc000184a474797065a872656c6561736564a67461736b4964a27431a5746f6b656e07a774696d696e677386a87175657565644d7300a766657463684d7300a66c6f61644d73cb3ff8000000000000ac70726570726f636573734d7302a9657865637574654d7303ad706f737470726f636573734d73cb3fd0000000000000",
   ],
 ];
 
@@ -216,6 +287,11 @@ export const GATEWAY_VECTORS: readonly [name: string, message: GatewayMessage, h
     "cancel",
     { type: "cancel", taskId: "t1", token: 7, reason: "by its owner" },
     "dc000184a474797065a663616e63656ca67461736b4964a27431a5746f6b656e07a6726561736f6eac627920697473206f776e6572",
+  ],
+  [
+    "cancel of a superseded attempt",
+    { type: "cancel", taskId: "t1", token: 7, reason: "late", isSuperseded: true },
+    "dc000185a474797065a663616e63656ca67461736b4964a27431a5746f6b656e07a6726561736f6ea46c617465ac697353757065727365646564c3",
   ],
   [
     "load_model",

@@ -1,8 +1,21 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { DURABILITIES, PRIORITIES, RETRY_CAUSES, TASK_STATES } from "@legacygpu/shared/task";
+import {
+  ATTEMPT_OUTCOMES,
+  COPY_PURPOSES,
+  DURABILITIES,
+  PRIORITIES,
+  RETRY_CAUSES,
+  TASK_STATES,
+} from "@legacygpu/shared/task";
 import fc from "fast-check";
-import { decodeRecord, encodeRecord } from "../../gateway/store/task-codec.ts";
+import {
+  addAttempts,
+  decodeRecord,
+  encodeAttempts,
+  encodeRecord,
+  holderOf,
+} from "../../gateway/store/task-codec.ts";
 import { type TaskRecord, WEBHOOK_EVENTS } from "../../gateway/tasks/record.ts";
 import { sampleTask } from "./sample-tasks.ts";
 
@@ -26,16 +39,20 @@ const error = fc.oneof(
     details: fc.dictionary(key, fc.integer()),
   }),
 );
-const attempt = fc.record({
+const attemptFields = {
   token: fc.maxSafeNat(),
   workerId: text,
   site: text,
   startedAtMs: time,
   acceptedAtMs: maybe(time),
   endedAtMs: maybe(time),
-  outcome: maybe(fc.constantFrom("completed", "failed", "worker_lost", "cancelled", "timed_out")),
+  outcome: maybe(fc.constantFrom(...ATTEMPT_OUTCOMES)),
   error: maybe(error),
-});
+};
+const attempt = fc.oneof(
+  fc.record(attemptFields),
+  fc.record({ ...attemptFields, purpose: fc.constantFrom(...COPY_PURPOSES) }),
+);
 const legs = {
   queuedMs: time,
   fetchMs: time,
@@ -68,6 +85,8 @@ const fields = fc.record({
   webhook: maybe(fc.record({ endpointId: text, events: fc.array(fc.constantFrom(...WEBHOOK_EVENTS)) })),
   batch: maybe(fc.record({ id: text, index: fc.nat(), reference: maybe(text) })),
   durability: fc.constantFrom(...DURABILITIES),
+  mayBeCopied: fc.boolean(),
+  wantsChoice: fc.boolean(),
   requestHash: maybe(text),
   deadlineAtMs: maybe(time),
   state: fc.constantFrom(...TASK_STATES),
@@ -127,4 +146,30 @@ test("a record of another task, or of another table, is not taken for this one",
     { table: "unfinished", key: task.id },
   ])
     assert.throws(() => decodeRecord(place, value), { code: "store_corrupt" });
+});
+
+test("of attempts that are open, the ordinary one says who is waited for after a restart", () => {
+  const task = sampleTask();
+  const open = {
+    site: "lab",
+    startedAtMs: 1,
+    acceptedAtMs: undefined,
+    endedAtMs: undefined,
+    outcome: undefined,
+    error: undefined,
+  };
+  const place = { table: "attempts", key: task.id };
+  const holder = () => holderOf(encodeAttempts(place, task));
+  assert.deepEqual(holder(), { lastToken: 0, heldBy: undefined });
+  task.attempts.push({ ...open, token: 5, workerId: "a" });
+  task.attempts.push({ ...open, token: 6, workerId: "b", purpose: "rescue" });
+  assert.deepEqual(holder(), { lastToken: 5, heldBy: "a" });
+  const back: TaskRecord = { ...task, attempts: [] };
+  addAttempts(place, encodeAttempts(place, task), back);
+  assert.deepEqual(back.attempts, task.attempts);
+  const [first, copy] = task.attempts;
+  if (first !== undefined) first.endedAtMs = 2;
+  assert.deepEqual(holder(), { lastToken: 6, heldBy: "b" });
+  if (copy !== undefined) copy.endedAtMs = 2;
+  assert.deepEqual(holder(), { lastToken: 6, heldBy: undefined });
 });

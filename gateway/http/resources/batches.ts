@@ -43,6 +43,7 @@ export function batchEndpoints({
     const { made, isReplay } = await idempotently(idempotency, request, principal, {
       make: async (documents) => {
         const { items, ...options } = parseJson(request, createBatchSchema);
+        reader.checkPlacement(options, principal);
         return batches.create(principal, options, await readItems(items, options, principal), documents);
       },
       find: (id) => batches.get(principal, id),

@@ -1,6 +1,7 @@
 /** Tasks that automatic retries have given up: listed, tried again, forgotten. */
 
 import { listDeadLettersQuerySchema } from "@legacygpu/shared/api/tasks";
+import { asLegacyGpuError } from "@legacygpu/shared/errors";
 import { modelNameSchema } from "@legacygpu/shared/manifest";
 import { z } from "zod";
 import type { Principal } from "../../auth/principal.ts";
@@ -45,10 +46,19 @@ export function deadLetterEndpoints(tasks: TaskService): Endpoint[] {
   const each =
     (act: (principal: Principal, id: string) => Promise<unknown>) =>
     async (request: Request, principal: Principal): Promise<Response> => {
-      const which = request.body.length === 0 ? {} : parseJson(request, whichSchema);
-      const ids = await idsOf(principal, parse(which, whichSchema));
-      for (const id of ids) await act(principal, id);
-      return json(200, { count: ids.length });
+      const given = request.body.length === 0 ? {} : parseJson(request, whichSchema);
+      const which = parse(given, whichSchema);
+      let count = 0;
+      for (const id of await idsOf(principal, which)) {
+        try {
+          await act(principal, id);
+          count += 1;
+        } catch (error) {
+          // Whoever asks for all of them means those that can be had.
+          if (which.ids !== undefined || asLegacyGpuError(error).code !== "model_not_found") throw error;
+        }
+      }
+      return json(200, { count });
     };
 
   return [

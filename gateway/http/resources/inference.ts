@@ -67,7 +67,7 @@ export function inferenceEndpoints(parts: InferenceParts): Endpoint[] {
     const { headers } = request;
     const body = decompressed(request.body, headers.get("content-encoding"), maxBodyBytes);
     const order = readOrder(body instanceof Promise ? await body : body, headers, model);
-    const { priority, timeoutMs } = order.parameters;
+    const { priority, timeoutMs, noWait } = order.parameters;
     const tensors = parseTensors(order.tensors, model.inputs, { model: model.ref.name, path: "inputs" });
     checkBatch(tensors, model);
     placement?.assertInTime(model.ref, timeoutMs);
@@ -77,6 +77,7 @@ export function inferenceEndpoints(parts: InferenceParts): Endpoint[] {
       outputs: namesToAskFor(order.wanted, model),
       priority,
       deadlineMs: timeoutMs,
+      noWait,
     });
     request.onHangUp(() => inference.cancel("The client hung up."));
     const task = await inference.done;

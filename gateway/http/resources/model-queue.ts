@@ -95,7 +95,7 @@ function countWorkers(
     if (worker.link === undefined || worker.state === "DRAINING" || !worker.canRun(model, nowMs))
       counts.unable += 1;
     else if (isLoading) counts.loading += 1;
-    else if (worker.isOpen) counts.ready += 1;
+    else if (worker.state === "HEALTHY" && worker.inFlight < worker.slots) counts.ready += 1;
     else counts.busy += 1;
   }
   return counts;

@@ -4,6 +4,7 @@ import {
   type batchItemSchema,
   createTaskSchema,
   deadlineMsSchema,
+  explainQuerySchema,
   inferRequestSchema,
   prioritySchema,
   type TaskOptions,
@@ -15,6 +16,7 @@ import { modelNameSchema, modelVersionSchema } from "@legacygpu/shared/manifest"
 import type { TaskInput } from "@legacygpu/shared/protocol/messages";
 import { z } from "zod";
 import type { Principal } from "../../auth/principal.ts";
+import { familyNamed } from "../../balancers/known-cards.ts";
 import type { Catalogue, Model } from "../../models/catalogue.ts";
 import { parseExactly } from "../../tasks/exact-json.ts";
 import type { Placement, TaskWebhook } from "../../tasks/record.ts";
@@ -25,6 +27,13 @@ import type { Request } from "../exchange.ts";
 
 export interface SubmissionParts {
   readonly catalogue: Catalogue;
+  /** Default: every name that a placement gives is taken. */
+  readonly places?:
+    | {
+        /** @throws `site_unknown`, `label_unknown`, `provider_unknown`, `family_unknown` */
+        check(placement: Placement, allowedSites?: ReadonlySet<string>): void;
+      }
+    | undefined;
   readonly uploads: {
     /** @throws `upload_not_found`, `upload_incomplete` */
     read(principal: Principal, id: string): Promise<{ contentType: string; bytes: Buffer }>;
@@ -36,7 +45,7 @@ export interface SubmissionParts {
 }
 
 /** Query of a submission whose body is the picture itself. */
-const imageQuerySchema = z.strictObject({
+const imageQuerySchema = explainQuerySchema.extend({
   model: modelNameSchema,
   version: modelVersionSchema.optional(),
   priority: prioritySchema.default("NORMAL"),
@@ -64,11 +73,17 @@ export class SubmissionReader {
         { accepted: ["application/json", "image/*"] },
       );
     }
-    parse(Object.fromEntries(request.query), z.strictObject({}));
+    const { explain } = parse(Object.fromEntries(request.query), explainQuerySchema);
     const { input, ...options } = parseJson(request, createTaskSchema);
+    this.checkPlacement(options, principal);
     const common = await this.common(options, principal);
     const payload = await this.#payload(input, common.model, "input", principal);
-    return { ...common, ...payload };
+    return { ...common, ...payload, wantsChoice: explain };
+  }
+
+  /** Once for what is asked for anew; what belongs to something older was checked then. */
+  checkPlacement({ placement }: TaskOptions, principal: Principal): void {
+    if (placement !== undefined) this.#parts.places?.check(placementOf(placement), principal.sites);
   }
 
   /** Everything but the input. */
@@ -88,6 +103,8 @@ export class SubmissionReader {
       metadata: options.metadata,
       tags: options.tags,
       durability: options.durability,
+      mayBeCopied: options.hedge,
+      noWait: options.no_wait,
       webhook: webhook === undefined ? undefined : await webhooks.resolve(principal, webhook),
     };
   }
@@ -109,9 +126,11 @@ export class SubmissionReader {
       version,
       priority,
       deadline_ms,
+      explain,
     } = parse(Object.fromEntries(request.query), imageQuerySchema);
     const model = this.#parts.catalogue.find(name, version);
-    return { model, input: imageInput(request.body, model, "body"), priority, deadlineMs: deadline_ms };
+    const input = imageInput(request.body, model, "body");
+    return { model, input, priority, deadlineMs: deadline_ms, wantsChoice: explain };
   }
 
   async #payload(given: InputJson, model: Model, path: string, principal: Principal): Promise<Payload> {
@@ -166,13 +185,15 @@ function imageInput(image: Buffer, { ref, manifest }: Model, path: string): Task
 }
 
 function placementOf(given: NonNullable<TaskOptions["placement"]>): Placement {
-  const { sites, labels, providers, min_vram_mb: minVramMb } = given;
+  const { sites, labels, providers, families, residency, min_vram_mb: minVramMb } = given;
   // Only what was given, and in one order: equal placements share a queue.
   return {
     ...(sites === undefined ? {} : { sites: [...sites].sort() }),
     ...(labels === undefined ? {} : { labels: Object.fromEntries(Object.entries(labels).sort()) }),
     ...(providers === undefined ? {} : { providers: [...providers].sort() }),
     ...(minVramMb === undefined ? {} : { minVramBytes: minVramMb * 1024 ** 2 }),
+    ...(families === undefined ? {} : { families: families.map((name) => familyNamed(name) ?? name).sort() }),
+    ...(residency === undefined ? {} : { residency: [...residency].sort() }),
   };
 }
 

@@ -1,11 +1,12 @@
 /** Tasks: submitted with 202, kept, looked up, waited for, cancelled, retried, removed. */
 
-import { listTasksQuerySchema, taskIdSchema } from "@legacygpu/shared/api/tasks";
+import { explainQuerySchema, listTasksQuerySchema, taskIdSchema } from "@legacygpu/shared/api/tasks";
 import { fail, fromWireError } from "@legacygpu/shared/errors";
 import type { TaskId } from "@legacygpu/shared/ids";
 import { isFinal } from "@legacygpu/shared/task";
 import { z } from "zod";
 import type { Principal } from "../../auth/principal.ts";
+import type { Choice } from "../../dispatch/choice.ts";
 import type { Idempotency } from "../../tasks/idempotency.ts";
 import { currentAttempts, type TaskRecord } from "../../tasks/record.ts";
 import { taskEvents } from "../../tasks/task-events.ts";
@@ -18,7 +19,7 @@ import type { SubmissionReader } from "./task-submission.ts";
 
 const MAX_WAIT_SECONDS = 60;
 
-const waitQuerySchema = z.strictObject({
+const waitQuerySchema = explainQuerySchema.extend({
   wait: z.coerce.number().min(0).max(MAX_WAIT_SECONDS).default(0),
 });
 export interface TaskParts {
@@ -32,6 +33,10 @@ export function taskEndpoints({ tasks, reader, idempotency, maxBodyBytes }: Task
   const view = (task: TaskRecord): unknown => taskJson(task, tasks.explain(task.id));
   const answer = (status: number, task: TaskRecord, headers: Record<string, string> = {}): Response =>
     json(status, view(task), { etag: etagOf(task), ...headers });
+
+  /** With how its worker was chosen. The tag does not cover that, so there is none. */
+  const explained = (task: TaskRecord, { sites }: Principal): Response =>
+    json(200, taskJson(task, tasks.explain(task.id), within(tasks.choiceOf(task.id), sites)));
 
   /** The task, or, when the caller wants to wait, the task as it ends within that time. */
   async function created(
@@ -70,13 +75,14 @@ export function taskEndpoints({ tasks, reader, idempotency, maxBodyBytes }: Task
 
   /** Waits for the end, or, for a caller who says what it knows already, for any change. */
   async function get(request: Request, principal: Principal): Promise<Response> {
-    const { wait } = parseQuery(request, waitQuerySchema);
+    const { wait, explain } = parseQuery(request, waitQuerySchema);
     const known = knownTags(request);
     const isEnough = (now: TaskRecord): boolean =>
       isFinal(now.state) || (known.length > 0 && !known.includes(etagOf(now)));
     let task = await tasks.get(principal, param(request, "id"));
     if (wait > 0 && !isEnough(task)) task = await tasks.wait(task, wait * 1000, isEnough);
     const etag = etagOf(task);
+    if (explain === true) return explained(task, principal);
     return known.includes(etag) ? { status: 304, headers: { etag } } : answer(200, task);
   }
 
@@ -128,6 +134,12 @@ export function taskEndpoints({ tasks, reader, idempotency, maxBodyBytes }: Task
       handle: one((principal, id) => tasks.removeData(principal, id)),
     },
   ];
+}
+
+/** Of the candidates those that a credential may know of. @param sites undefined: all */
+function within(choice: Choice | undefined, sites: ReadonlySet<string> | undefined): Choice | undefined {
+  if (choice === undefined || sites === undefined) return choice;
+  return { ...choice, candidates: choice.candidates.filter(({ site }) => sites.has(site)) };
 }
 
 /** Changes with everything that happens to a task, but not with its place in the queue. */

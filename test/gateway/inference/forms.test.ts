@@ -88,7 +88,12 @@ test("a small answer is not compressed: nothing would be gained", async () => {
 
 test("priorities and timeouts are ours from theirs, and nothing given is the default", () => {
   const read = (given: Record<string, unknown> | null | undefined) => readParameters(given, "m");
-  assert.deepEqual(read(undefined), { priority: "NORMAL", timeoutMs: 60_000, isBinaryOutput: false });
+  assert.deepEqual(read(undefined), {
+    priority: "NORMAL",
+    timeoutMs: 60_000,
+    isBinaryOutput: false,
+    noWait: false,
+  });
   assert.deepEqual(read(null), read({}));
   const levels = [0, 1, 2, 3, 4, 1000].map((priority) => read({ priority }).priority);
   assert.deepEqual(levels, ["NORMAL", "CRITICAL", "HIGH", "NORMAL", "LOW", "LOW"]);
