@@ -46,6 +46,7 @@ import { Scheduler } from "./scheduler/scheduler.ts";
 import { LmdbTaskStore } from "./store/lmdb-task-store.ts";
 import { Batches } from "./tasks/batches.ts";
 import { Idempotency } from "./tasks/idempotency.ts";
+import { KnownPlaces } from "./tasks/known-places.ts";
 import { QueueControl } from "./tasks/queue-control.ts";
 import { taskJson } from "./tasks/task-json.ts";
 import { TaskService } from "./tasks/task-service.ts";
@@ -123,6 +124,7 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     leaseMs,
     needsOf: (model) => catalogue.needsOf(model),
     onGone: (worker, tokens) => {
+      places.gone(worker);
       placement.gone(worker);
       scheduler.lost(worker, tokens, worker.cause);
     },
@@ -186,7 +188,8 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
     },
     lifecycle,
   );
-  const { keys, gatekeeper, quotas } = trust;
+  const { keys, gatekeeper, quotas, enrolledSites } = trust;
+  const places: KnownPlaces = new KnownPlaces({ registry, documents, clock, log, enrolledSites });
   const admission = new Admission(options.queueLimits);
   const tasks: TaskService = new TaskService({
     clock,
@@ -224,7 +227,7 @@ async function startParts(options: GatewayOptions, lifecycle: Lifecycle): Promis
   webhooks.follow(keys);
   placement.start();
 
-  const reader = new SubmissionReader({ catalogue, uploads, webhooks });
+  const reader = new SubmissionReader({ catalogue, places, uploads, webhooks });
   const idempotency = new Idempotency(documents, clock);
   const batches = new Batches(tasks, documents, clock);
   const repository = new ModelRepository({ registry, clock, placement });

@@ -15,7 +15,7 @@ const GIB = 1024 ** 3;
 
 export interface Config {
   readonly coordinator: {
-    /** Default LEAST_LOADED. */
+    /** Default ADAPTIVE. */
     readonly balancingStrategy: StrategyName;
     /** Unfinished tasks. Default 100 000. */
     readonly maxQueueSize: number;
@@ -166,7 +166,7 @@ function compile(given: GivenConfig): Config {
   const maxQueueBytes = coordinator.max_queue_bytes ?? 16 * GIB;
   return {
     coordinator: {
-      balancingStrategy: coordinator.balancing_strategy ?? "LEAST_LOADED",
+      balancingStrategy: coordinator.balancing_strategy ?? "ADAPTIVE",
       maxQueueSize,
       maxQueueSizePerKey: coordinator.max_queue_size_per_key ?? Math.ceil(maxQueueSize / 2),
       maxQueueBytes,

@@ -29,7 +29,6 @@ export const ERROR_CATALOGUE = {
   input_invalid: entry(400, false, "The input does not fit the model."),
   image_invalid: entry(400, false, "The input is not a picture that can be decoded."),
   strategy_unknown: entry(400, false, "Unknown balancing strategy."),
-  strategy_unavailable: entry(400, false, "This version does not have the balancing strategy."),
   site_unknown: entry(400, false, "No worker was ever at this site."),
   label_unknown: entry(400, false, "No worker has this label."),
   provider_unknown: entry(400, false, "There is no such execution provider."),
@@ -67,7 +66,11 @@ export const ERROR_CATALOGUE = {
     false,
     "Only a task that failed or timed out, and still has its input, can be retried.",
   ),
-  requirement_unmet: entry(409, false, "No connected worker can run the task, and it is not to wait for one."),
+  requirement_unmet: entry(
+    409,
+    false,
+    "No connected worker can run the task, and it is not to wait for one.",
+  ),
   upload_incomplete: entry(409, false, "The upload does not have all of its bytes."),
   upload_offset_wrong: entry(409, false, "The bytes do not go on where the upload stopped."),
   idempotency_in_progress: entry(

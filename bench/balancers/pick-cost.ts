@@ -2,7 +2,7 @@
  * What a decision costs on the clock of this machine: the real dispatcher in front of n simulated workers at 40 sites, of six speeds, at 85 % load.
  *
  * `pick` is the choice of a worker alone, `cycle` all that the dispatcher does for a task: arrival, round, choice, sending and answer. The first
- * tasks do not count: nobody knows the workers then.
+ * tasks do not count: nobody knows the workers then. Nor does what comes after the last arrival, when the whole fleet finishes what it holds.
  */
 
 import type { StrategyName } from "@legacygpu/shared/task";
@@ -33,7 +33,7 @@ export interface PickCost {
 export function pickCost(name: StrategyName, workers: number, seed: number): PickCost {
   const story = crowd(workers, seed);
   const strategy = strategyOf(name);
-  const stopwatch = new Stopwatch(story.maxTasks - COUNTED_TASKS);
+  const stopwatch = new Stopwatch(story.maxTasks - COUNTED_TASKS, story.maxTasks);
   const create = (options: Omit<DispatcherOptions, "strategyFor">): Dispatcher =>
     new TimedDispatcher({ ...options, strategyFor: () => strategy }, stopwatch);
   new Simulation(story, seed, (simulation) => new SimulatedGateway(simulation, create)).run();
@@ -67,13 +67,15 @@ function crowd(count: number, seed: number): Story {
 
 class Stopwatch {
   readonly #fromTask: number;
+  readonly #toTask: number;
   #tasks = 0;
   #picks = 0;
   #pickMs = 0;
   #cycleMs = 0;
 
-  constructor(fromTask: number) {
+  constructor(fromTask: number, toTask: number) {
     this.#fromTask = fromTask;
+    this.#toTask = toTask;
   }
 
   get cost(): PickCost {
@@ -83,6 +85,10 @@ class Stopwatch {
     };
   }
 
+  get #isCounting(): boolean {
+    return this.#tasks > this.#fromTask && this.#tasks < this.#toTask;
+  }
+
   task(): void {
     this.#tasks += 1;
   }
@@ -90,14 +96,14 @@ class Stopwatch {
   time<Value>(action: () => Value): Value {
     const startedMs = performance.now();
     const value = action();
-    if (this.#tasks > this.#fromTask) this.#cycleMs += performance.now() - startedMs;
+    if (this.#isCounting) this.#cycleMs += performance.now() - startedMs;
     return value;
   }
 
   timePick<Value>(action: () => Value): Value {
     const startedMs = performance.now();
     const value = action();
-    if (this.#tasks > this.#fromTask) {
+    if (this.#isCounting) {
       const tookMs = performance.now() - startedMs;
       this.#picks += 1;
       this.#pickMs += tookMs;

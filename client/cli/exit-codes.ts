@@ -52,7 +52,6 @@ const BY_CODE: Partial<Record<ErrorCode, number>> = {
   input_invalid: EXIT.usage,
   image_invalid: EXIT.usage,
   strategy_unknown: EXIT.usage,
-  strategy_unavailable: EXIT.usage,
   site_unknown: EXIT.usage,
   label_unknown: EXIT.usage,
   provider_unknown: EXIT.usage,

@@ -29,7 +29,7 @@ export function addGatewayFlags(command: Command): Command {
   return command
     .option("--host <host>", "where to listen")
     .option("--port <port>", "port, 0 for a free one (default 8000)")
-    .option("--strategy <name>", "balancing strategy (default LEAST_LOADED)")
+    .option("--strategy <name>", "balancing strategy (default ADAPTIVE)")
     .option("--cert-host <name>", "further name or address for the certificate; may be repeated", collect)
     .option("--config <file>", "configuration (default: config.yaml in LEGACYGPU_HOME)");
 }

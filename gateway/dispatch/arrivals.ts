@@ -12,6 +12,7 @@ export class Arrivals {
   #latestAtMs: number;
   #quick = 0;
   #slow = 0;
+  #perMs = 0;
 
   constructor(nowMs: number) {
     this.#startedAtMs = nowMs;
@@ -23,6 +24,11 @@ export class Arrivals {
     this.#latestAtMs = nowMs;
     this.#quick = this.#quick * Math.exp(-elapsedMs / QUICK_MS) + 1 / QUICK_MS;
     this.#slow = this.#slow * Math.exp(-elapsedMs / SLOW_MS) + 1 / SLOW_MS;
+    const ageMs = nowMs - this.#startedAtMs + HEAD_START_MS;
+    this.#perMs = Math.max(
+      this.#quick / (1 - Math.exp(-ageMs / QUICK_MS)),
+      this.#slow / (1 - Math.exp(-ageMs / SLOW_MS)),
+    );
     const known = this.#models.get(model);
     if (known === undefined) {
       this.#models.set(model, { perMs: 1 / MODEL_MS, atMs: nowMs });
@@ -34,11 +40,7 @@ export class Arrivals {
 
   /** Of all models, as it stood at the latest arrival. */
   get perMs(): number {
-    const ageMs = this.#latestAtMs - this.#startedAtMs + HEAD_START_MS;
-    return Math.max(
-      this.#quick / (1 - Math.exp(-ageMs / QUICK_MS)),
-      this.#slow / (1 - Math.exp(-ageMs / SLOW_MS)),
-    );
+    return this.#perMs;
   }
 
   perMsOf(model: string, nowMs: number): number {

@@ -8,9 +8,8 @@ import type { FleetWorker } from "./fleet-worker.ts";
 const FIRST_CAPACITY = 64;
 
 export class Board {
-  /** When the head can begin a task; see {@link FleetWorker}. */
-  freeAtMs = new Float64Array(FIRST_CAPACITY);
-  oneWayMs = new Float64Array(FIRST_CAPACITY);
+  /** What is sent to the head at this time finds a free slot there; see {@link FleetWorker}. */
+  sendAtMs = new Float64Array(FIRST_CAPACITY);
   /** Never, when nobody has credit. */
   opensAtMs = new Float64Array(FIRST_CAPACITY);
   uncertaintyMs = new Float64Array(FIRST_CAPACITY);
@@ -26,7 +25,7 @@ export class Board {
   /** @returns a row, empty. */
   take(): number {
     const row = this.#free.pop() ?? this.#size++;
-    if (row === this.freeAtMs.length) this.#grow();
+    if (row === this.sendAtMs.length) this.#grow();
     this.clear(row);
     return row;
   }
@@ -37,15 +36,15 @@ export class Board {
   }
 
   clear(row: number): void {
-    this.freeAtMs[row] = 0;
+    this.sendAtMs[row] = 0;
+    this.uncertaintyMs[row] = 0;
     this.opensAtMs[row] = Number.POSITIVE_INFINITY;
     this.staleAtMs[row] = Number.POSITIVE_INFINITY;
     this.serial[row] = Number.NaN;
   }
 
   write(row: number, head: FleetWorker): void {
-    this.freeAtMs[row] = head.freeAtMs;
-    this.oneWayMs[row] = head.oneWayMs;
+    this.sendAtMs[row] = head.freeAtMs - head.oneWayMs;
     this.opensAtMs[row] = head.hasCredit ? head.opensAtMs : Number.POSITIVE_INFINITY;
     this.uncertaintyMs[row] = head.uncertaintyMs;
     // What is booked holds for the round, whatever time it is.
@@ -54,9 +53,33 @@ export class Board {
     this.serial[row] = isPlain ? head.serial : Number.NaN;
   }
 
+  /** @returns the first row from there on with somebody who may be sent a task now, or with numbers that have to be worked out anew; -1: none. */
+  firstDue(pressure: number, nowMs: number, from: number): number {
+    const { opensAtMs, uncertaintyMs, staleAtMs } = this;
+    for (let row = from; row < this.#size; row += 1) {
+      const opensMs = (opensAtMs[row] as number) - pressure * (uncertaintyMs[row] as number);
+      if (opensMs <= nowMs || (staleAtMs[row] as number) <= nowMs) return row;
+    }
+    return -1;
+  }
+
+  isOpen(row: number, pressure: number, nowMs: number): boolean {
+    return (this.opensAtMs[row] as number) - pressure * (this.uncertaintyMs[row] as number) <= nowMs;
+  }
+
+  /** When the next one may be sent a task that may not now. */
+  nextOpeningMs(pressure: number, nowMs: number): number {
+    const { opensAtMs, uncertaintyMs } = this;
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (let row = 0; row < this.#size; row += 1) {
+      const atMs = (opensAtMs[row] as number) - pressure * (uncertaintyMs[row] as number);
+      if (atMs > nowMs && atMs < nextMs) nextMs = atMs;
+    }
+    return nextMs;
+  }
+
   #grow(): void {
-    this.freeAtMs = doubled(this.freeAtMs);
-    this.oneWayMs = doubled(this.oneWayMs);
+    this.sendAtMs = doubled(this.sendAtMs);
     this.opensAtMs = doubled(this.opensAtMs);
     this.uncertaintyMs = doubled(this.uncertaintyMs);
     this.staleAtMs = doubled(this.staleAtMs);

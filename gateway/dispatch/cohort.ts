@@ -57,9 +57,9 @@ export class Cohort {
     counted.ratePerMs = worker.ratePerMs;
     counted.slots = worker.facts.slots;
     counted.busySlots = worker.busySlots;
-    const [into, from] = worker.hasCredit ? [this.#ready, this.#full] : [this.#full, this.#ready];
-    from.remove(worker);
-    into.put(worker);
+    const { hasCredit } = worker;
+    (hasCredit ? this.#full : this.#ready).remove(worker);
+    (hasCredit ? this.#ready : this.#full).put(worker);
     this.#noteHead();
   }
 

@@ -19,7 +19,7 @@ import type { FleetWorker } from "./fleet-worker.ts";
 import type { Flight } from "./flight.ts";
 import { HedgeBudget } from "./hedge-budget.ts";
 import { remainingOf } from "./lanes.ts";
-import { type Lot, Quote } from "./market.ts";
+import { type Market, Quote } from "./market.ts";
 import type { DispatcherOptions, DispatchTask } from "./ports.ts";
 import type { Speeds } from "./speeds.ts";
 
@@ -31,6 +31,8 @@ const DEGRADED_UNSEEN_MS = 1000;
 const DEGRADED_WEIGHT = 4;
 /** In a large fleet not everybody is looked at each time. */
 const LOOKED_AT = 64;
+/** When there was nobody to explore, it takes a while until there is. */
+const NOBODY_FOR_MS = 20;
 const BUSY_SHARE = 0.5;
 const MAX_EXPLORATIONS = 3;
 const IDLE_EVERY_MS = 200;
@@ -39,7 +41,8 @@ export interface CopiesParts {
   readonly options: DispatcherOptions;
   readonly fleet: Fleet;
   readonly speeds: Speeds;
-  readonly lotsFor: (task: DispatchTask) => readonly Lot[];
+  /** Up to date. */
+  readonly marketFor: (task: DispatchTask) => Market;
   readonly waiting: () => number;
   readonly mechanisms: Mechanisms;
 }
@@ -58,6 +61,7 @@ export class Copies {
   readonly #watched: TimeHeap<Flight>;
   readonly #budget = new HedgeBudget();
   #explorations = 1;
+  #exploresAtMs = Number.NEGATIVE_INFINITY;
   #idleShare = 1;
   #idleAtMs = Number.NEGATIVE_INFINITY;
   #cursor = 0;
@@ -178,7 +182,7 @@ export class Copies {
       MAX_EXPLORATIONS,
       this.#explorations + 0.01 + 0.05 * Math.max(0, this.#idle(nowMs) - 0.4),
     );
-    if (this.#explorations < 1) return;
+    if (this.#explorations < 1 || nowMs < this.#exploresAtMs) return;
     let target: FleetWorker | undefined;
     let longest = 0;
     for (const worker of this.#someWorkers()) {
@@ -191,7 +195,10 @@ export class Copies {
       longest = weight;
       target = worker;
     }
-    if (target === undefined) return;
+    if (target === undefined) {
+      this.#exploresAtMs = nowMs + NOBODY_FOR_MS;
+      return;
+    }
     this.#explorations -= 1;
     target.exploredAtMs = nowMs;
     this.#copy(flight.task, target, "exploration");
@@ -202,7 +209,10 @@ export class Copies {
     let slots = 0;
     let busy = 0;
     let target: FleetWorker | undefined;
-    for (const { cohort } of this.#parts.lotsFor(flight.task)) {
+    const market = this.#parts.marketFor(flight.task);
+    // Everybody has it.
+    if (market.others.length === 0) return;
+    for (const { cohort } of market.lots) {
       const worker = cohort.firstReady;
       const { head } = cohort;
       if (head === undefined) continue;
@@ -245,9 +255,9 @@ export class Copies {
     const quote = new Quote();
     let best: FleetWorker | undefined;
     let bestMs = Number.POSITIVE_INFINITY;
-    for (const lot of this.#parts.lotsFor(task)) {
-      fleet.freshen(lot.cohort, nowMs);
-      const worker = lot.cohort.head;
+    for (const { cohort } of this.#parts.marketFor(task).lots) {
+      fleet.freshen(cohort, nowMs);
+      const worker = cohort.head;
       if (worker === undefined || worker === but || !worker.residency.has(task.model)) continue;
       if (!isWelcome(options, worker, task, nowMs)) continue;
       quote.measure(worker, task, speeds);

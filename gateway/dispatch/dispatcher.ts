@@ -10,7 +10,6 @@ import type { Timer } from "@legacygpu/shared/clock";
 import { every } from "@legacygpu/shared/clock";
 import { Arrivals } from "./arrivals.ts";
 import type { Choice } from "./choice.ts";
-import type { Cohort } from "./cohort.ts";
 import { ALL_MECHANISMS, Copies, type Mechanisms } from "./copies.ts";
 import { explainChoice } from "./explain-choice.ts";
 import { Fleet } from "./fleet.ts";
@@ -76,7 +75,7 @@ export class Dispatcher {
       options,
       fleet: this.#fleet,
       speeds: this.#speeds,
-      lotsFor: (task) => this.#lotsFor(task),
+      marketFor: (task) => this.#openMarketFor(task),
       waiting: () => this.#waiting,
       mechanisms,
     });
@@ -199,10 +198,7 @@ export class Dispatcher {
     this.#booked.length = 0;
     this.#pressure = Math.min(1, waiting / Math.max(1, FULL_PRESSURE_SHARE * this.#fleet.slots));
     if (waiting === 0) return false;
-    for (const cohort of this.#fleet.cohorts) {
-      this.#fleet.freshen(cohort, nowMs);
-      if (this.#opensAtMs(cohort) <= nowMs) return true;
-    }
+    if (this.#fleet.isAnyOpen(this.#pressure, nowMs)) return true;
     // Spared workers are asked when there is nobody else for a task.
     return this.#watch.ejected.size > 0;
   }
@@ -264,11 +260,7 @@ export class Dispatcher {
   endRound(): void {
     if (this.#waiting === 0) return;
     const nowMs = this.#options.clock.monotonic();
-    let opensMs = Number.POSITIVE_INFINITY;
-    for (const cohort of this.#fleet.cohorts) {
-      const atMs = this.#opensAtMs(cohort);
-      if (atMs > nowMs && atMs < opensMs) opensMs = atMs;
-    }
+    const opensMs = this.#fleet.board.nextOpeningMs(this.#pressure, nowMs);
     this.#sleepUntil(Math.min(Math.max(opensMs, nowMs + MIN_SLEEP_MS), nowMs + MAX_SLEEP_MS), nowMs);
   }
 
@@ -279,12 +271,6 @@ export class Dispatcher {
   }
 
   // ---- inside
-
-  /** When the next task may be sent to one of them; never: nobody has credit. */
-  #opensAtMs({ row }: Cohort): number {
-    const { opensAtMs, uncertaintyMs } = this.#fleet.board;
-    return (opensAtMs[row] as number) - this.#pressure * (uncertaintyMs[row] as number);
-  }
 
   #end(flight: Flight, isAnswer: boolean): void {
     flight.isOver = true;
@@ -302,10 +288,10 @@ export class Dispatcher {
     return market;
   }
 
-  #lotsFor(task: DispatchTask): readonly Lot[] {
+  #openMarketFor(task: DispatchTask): Market {
     const market = this.#marketFor(task);
     market.open(task, this.#options.strategyFor(task.model), this.#options.clock.monotonic());
-    return market.lots;
+    return market;
   }
 
   #lastResort(task: DispatchTask): FleetWorker | undefined {

@@ -29,10 +29,14 @@ const IDLE_FRESH_MS = 100;
 const MIN_FRESH_MS = 4;
 const MAX_FRESH_MS = 50;
 const FRESH_SHARE = 1 / 4;
+/** Among very many, another one is as good as the one that is not looked at so soon. */
+const COARSE_FRESH_FACTOR = 2;
 
 export class Fleet {
   readonly #speeds: Speeds;
   readonly #cohorts = new Map<string, Cohort>();
+  /** By their rows on the board. */
+  readonly #rows: Cohort[] = [];
   readonly workers: FleetWorker[] = [];
   readonly board = new Board();
   #isFine = true;
@@ -46,6 +50,21 @@ export class Fleet {
 
   get cohorts(): Iterable<Cohort> {
     return this.#cohorts.values();
+  }
+
+  /**
+   * Whether somebody may be sent a task now.
+   *
+   * @param pressure as in {@link Board.isOpen}
+   */
+  isAnyOpen(pressure: number, nowMs: number): boolean {
+    const { board } = this;
+    for (let row = 0; ; row += 1) {
+      row = board.firstDue(pressure, nowMs, row);
+      if (row < 0) return false;
+      this.freshen(this.#rows[row] as Cohort, nowMs);
+      if (board.isOpen(row, pressure, nowMs)) return true;
+    }
   }
 
   /** Of all workers. */
@@ -122,11 +141,10 @@ export class Fleet {
     const onTheWay = Math.ceil((CREDIT_FACTOR * atOnce * (rttMs + 1)) / typicalMs);
     const full = Math.min(MAX_CREDIT, atOnce + onTheWay + (batch > 1 ? 2 * atOnce : 0) + 2);
     worker.credit = Math.min(full, worker.health.rampCredit ?? full);
+    const busyFreshMs = Math.max(MIN_FRESH_MS, Math.min(MAX_FRESH_MS, typicalMs * FRESH_SHARE));
     worker.staleAtMs =
       nowMs +
-      (worker.flights.length === 0
-        ? IDLE_FRESH_MS
-        : Math.max(MIN_FRESH_MS, Math.min(MAX_FRESH_MS, typicalMs * FRESH_SHARE)));
+      (worker.flights.length === 0 ? IDLE_FRESH_MS : busyFreshMs * (this.#isFine ? 1 : COARSE_FRESH_FACTOR));
   }
 
   #keyOf(worker: FleetWorker): string {
@@ -150,6 +168,7 @@ export class Fleet {
     if (cohort === undefined) {
       cohort = new Cohort(key, this.board);
       this.#cohorts.set(key, cohort);
+      this.#rows[cohort.row] = cohort;
       this.version += 1;
     }
     return cohort;

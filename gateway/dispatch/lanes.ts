@@ -71,9 +71,9 @@ export function projectLanes(worker: FleetWorker, speeds: Speeds, nowMs: number)
   const seenUntilMs = nowMs - worker.oneWayMs;
   slotsFreeAtMs.fill(0);
   waitingBatches.length = 0;
-  runs.forEach((run, slot) => {
-    slotsFreeAtMs[slot] = endOf(run, speeds.sigma, seenUntilMs);
-  });
+  const { sigma } = speeds;
+  for (let slot = 0; slot < runs.length; slot += 1)
+    slotsFreeAtMs[slot] = endOf(runs[slot] as Run, sigma, seenUntilMs);
   if (flights.length > runs.length) {
     for (const flight of flights) {
       if (flight.run !== undefined) continue;
@@ -129,8 +129,10 @@ function queueThere(
 
 /** A task that joins a batch begins with it. */
 function settleFree(worker: FleetWorker): void {
-  let freeAtMs = Number.POSITIVE_INFINITY;
-  for (const atMs of worker.slotsFreeAtMs) if (atMs < freeAtMs) freeAtMs = atMs;
+  const { slotsFreeAtMs } = worker;
+  let freeAtMs = slotsFreeAtMs[0] as number;
+  for (let slot = 1; slot < slotsFreeAtMs.length; slot += 1)
+    if ((slotsFreeAtMs[slot] as number) < freeAtMs) freeAtMs = slotsFreeAtMs[slot] as number;
   for (const { startMs, size, limit } of worker.waitingBatches)
     if (size < limit && startMs < freeAtMs) freeAtMs = startMs;
   worker.freeAtMs = freeAtMs;

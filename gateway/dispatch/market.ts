@@ -17,11 +17,12 @@ const FRESH_MS = 20;
 /** What one worker offers to a task. */
 export class Quote implements Offer {
   #worker: FleetWorker | undefined;
+  #model = "";
+  #speeds: Speeds | undefined;
   isOpen = false;
   rttMs = 0;
   uploadMs = 0;
   serviceMs = 0;
-  serviceBySpeedMs = 0;
   loadMs = 0;
   failureMs = 0;
   /** Until the task can begin there, beyond its way. */
@@ -33,11 +34,17 @@ export class Quote implements Offer {
     return this.#worker as FleetWorker;
   }
 
+  /** Worked out for those that ask. */
+  get serviceBySpeedMs(): number {
+    return this.#speeds?.expectedBySpeedMs(this.worker, this.#model) ?? 0;
+  }
+
   /** Takes the measure of a worker for a task. */
   measure(worker: FleetWorker, { model, inputBytes }: DispatchTask, speeds: Speeds): void {
     this.#worker = worker;
     this.serviceMs = speeds.expectedMs(worker, model);
-    this.serviceBySpeedMs = speeds.expectedBySpeedMs(worker, model);
+    this.#model = model;
+    this.#speeds = speeds;
     this.rttMs = 2 * worker.oneWayMs;
     this.uploadMs = inputBytes <= SMALL_INPUT_BYTES ? 0 : worker.facts.path.uploadMs(inputBytes);
   }
@@ -146,10 +153,19 @@ export class Market {
   #tabulate({ inputBytes, firstFailedAtMs }: DispatchTask): void {
     const { holders } = this;
     holders.sort((a, b) => leastPrice(a) - leastPrice(b));
-    this.rows = Int32Array.from(holders, ({ cohort }) => cohort.row);
-    this.prices = Float64Array.from(holders, leastPrice);
     const isPlain = inputBytes <= SMALL_INPUT_BYTES && firstFailedAtMs === undefined;
-    this.serials = Float64Array.from(holders, ({ worker }) => (isPlain ? worker.serial : Number.NaN));
+    const count = holders.length;
+    if (count > this.rows.length) {
+      this.rows = new Int32Array(2 * count);
+      this.prices = new Float64Array(2 * count);
+      this.serials = new Float64Array(2 * count);
+    }
+    for (let i = 0; i < count; i += 1) {
+      const lot = holders[i] as Lot;
+      this.rows[i] = lot.cohort.row;
+      this.prices[i] = leastPrice(lot);
+      this.serials[i] = isPlain ? lot.worker.serial : Number.NaN;
+    }
   }
 }
 

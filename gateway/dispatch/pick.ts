@@ -88,7 +88,7 @@ export class Picker {
     const isPlain = this.#isPlain(task);
     this.#makeRoom(holders.length + market.others.length);
     // Hundreds of lots are run through for every task: what is needed of them is at hand in locals and columns.
-    const { freeAtMs, oneWayMs, opensAtMs, uncertaintyMs, staleAtMs, serial } = board;
+    const { sendAtMs, opensAtMs, uncertaintyMs, staleAtMs, serial } = board;
     const margin = isTimed ? EQUAL_MS : 0;
     const seen = this.#seen;
     const seenRows = this.#rows;
@@ -106,7 +106,7 @@ export class Picker {
       let waitMs: number;
       let isOpen: boolean;
       if (isPlain && serial[row] === serials[i]) {
-        waitMs = (freeAtMs[row] as number) - nowMs - (oneWayMs[row] as number);
+        waitMs = (sendAtMs[row] as number) - nowMs;
         if (waitMs < 0) waitMs = 0;
         isOpen = (opensAtMs[row] as number) - pressure * (uncertaintyMs[row] as number) <= nowMs;
         if (!isTimed) price = strategy.price(holders[i] as Lot);

@@ -6,6 +6,7 @@
  */
 
 import type { Clock, Random } from "@legacygpu/shared/clock";
+import type { CopyPurpose } from "@legacygpu/shared/task";
 import type { Strategy } from "../balancers/strategy.ts";
 import type { FleetWorker } from "./fleet-worker.ts";
 import type { Flight } from "./flight.ts";
@@ -75,7 +76,7 @@ export interface DispatchTask {
  * | exploration | nobody knows how fast the worker is now                                              |
  * | warm_up     | a worker with room in its memory is to load the model before a client has to wait    |
  */
-export type CopyPurpose = "hedge" | "rescue" | "probe" | "exploration" | "warm_up";
+export type { CopyPurpose };
 
 /** How an attempt went at the worker. */
 export interface Report {

@@ -79,6 +79,8 @@ export class KnownPlaces {
       const told = [...this.#sites].filter((site) => allowedSites?.has(site) ?? true);
       if (!this.#sites.has(name)) throw unknown("site", "sites", name, told);
     }
+    // Boxes that have only enrolled have a site, and have not said their labels yet.
+    if (this.#seen.size === 0) return;
     const isToldMore = allowedSites === undefined;
     for (const [name, value] of Object.entries(labels))
       this.#checkLabel(`labels.${name}`, name, value, isToldMore);

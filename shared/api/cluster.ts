@@ -60,6 +60,8 @@ export const workerJsonSchema = z.object({
         vendor: z.string(),
         vramBytes: z.number().optional(),
         driver: z.string().optional(),
+        /** Of cards, when it is known. */
+        family: z.string().optional(),
       }),
     ),
   }),

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type ErrorCode, fail, toWireError } from "@legacygpu/shared/errors";
 import type { GatewayMessage, MessageOf } from "@legacygpu/shared/protocol/messages";
+import { executionMs } from "../../gateway/limits/execution-time.ts";
 import type { Hello, Worker } from "../../gateway/registry/worker.ts";
 import { countedAttempts, type TaskRecord } from "../../gateway/tasks/record.ts";
 import { taskEvents } from "../../gateway/tasks/task-events.ts";
@@ -315,4 +316,20 @@ test("the task shows why a copy was made, and its events tell of a copy only whe
   );
   assert.equal("purpose" in (attempts[0] ?? {}), false);
   assert.equal(attempt, 1);
+});
+
+test("its owner is charged for the answer alone, not for what ran beside it", () => {
+  const { rig, task, a, b } = copied();
+  const c = rig.connect("c");
+  rig.scheduler.copy(task.id, c.worker, "rescue");
+  for (const box of [a, b, c]) rig.scheduler.accepted(box.worker, tokenOf(box));
+  rig.clock.advance(500);
+  failWith(rig, c, "execution_timeout");
+  rig.scheduler.completed(b.worker, tokenOf(b), NO_OUTPUT, timings(3));
+  assert.deepEqual(outcomes(task), [
+    ["a", "superseded"],
+    ["b", "completed"],
+    ["c", "timed_out"],
+  ]);
+  assert.equal(executionMs(task), 3);
 });

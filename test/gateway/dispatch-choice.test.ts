@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FleetRig, seededRandom } from "../support/fleet-rig.ts";
+import { FleetRig } from "../support/fleet-rig.ts";
+import { seededRandom } from "../support/seeded-random.ts";
 
 test("of equally fast workers the nearest one has the task", () => {
   const rig = new FleetRig();
@@ -85,6 +86,14 @@ test("a link that is full gets nothing until it has room", () => {
   rig.setCanSend(worker, true);
   rig.round();
   assert.equal(rig.holderOf(task), worker);
+});
+
+test("nobody waits for a fast worker whose link is full while a slow one is idle", () => {
+  const rig = new FleetRig();
+  const slow = rig.veteran("slow", 2000);
+  const fast = rig.veteran("fast", 10);
+  rig.setCanSend(fast, false);
+  assert.equal(rig.holderOf(rig.add()), slow);
 });
 
 test("an unavailable worker, and one that is not able, gets nothing", () => {

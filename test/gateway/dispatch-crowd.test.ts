@@ -3,7 +3,8 @@ import { test } from "node:test";
 import fc from "fast-check";
 import type { FleetWorker } from "../../gateway/dispatch/fleet-worker.ts";
 import type { Flight } from "../../gateway/dispatch/flight.ts";
-import { FleetRig, seededRandom } from "../support/fleet-rig.ts";
+import { FleetRig } from "../support/fleet-rig.ts";
+import { seededRandom } from "../support/seeded-random.ts";
 
 const SITES = [4, 40, 120, 250];
 const SPEEDS_MS = [20, 50, 110, 240];
@@ -61,6 +62,19 @@ test("in a crowd a task passes by who has failed it, though others are like that
   // The next one, which nobody has failed, is sent to the worker that it was weighed for.
   const holders = rig.addMany(60).map((each) => rig.holderOf(each));
   for (const worker of holders) assert.ok(worker === undefined || worker.flights.length <= worker.credit);
+});
+
+test("what was weighed for a task that may not go to the first of its like does not hold for the next task", () => {
+  const rig = new FleetRig();
+  for (let i = 0; i < 80; i += 1) rig.veteran(`w${i}`, 50);
+  const { dispatcher } = rig;
+  assert.equal(dispatcher.beginRound(3), true);
+  const first = dispatcher.choose(rig.newTask({}));
+  const choosy = rig.newTask({});
+  choosy.triedWorkerIds = new Set([first?.id ?? ""]);
+  const second = dispatcher.choose(choosy);
+  assert.ok(second !== undefined && second !== first);
+  assert.equal(dispatcher.choose(rig.newTask({})), first);
 });
 
 test("in a crowd only replicas have tasks of a deployed model", () => {

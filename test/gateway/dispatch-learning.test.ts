@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { FleetWorker } from "../../gateway/dispatch/fleet-worker.ts";
-import { FleetRig, type RigTask } from "../support/fleet-rig.ts";
+import { FleetRig } from "../support/fleet-rig.ts";
+import type { RigTask } from "../support/rig-task.ts";
 
 /** Of the latest so many tasks, how many ended at the worker. */
 const endedAt = (tasks: readonly RigTask[], worker: FleetWorker): number =>

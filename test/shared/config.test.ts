@@ -44,7 +44,7 @@ async function problem(given: Given): Promise<string> {
 test("the defaults", async () => {
   assert.deepEqual(await load({}), {
     coordinator: {
-      balancingStrategy: "LEAST_LOADED",
+      balancingStrategy: "ADAPTIVE",
       maxQueueSize: 100_000,
       maxQueueSizePerKey: 50_000,
       maxQueueBytes: 16 * 1024 ** 3,

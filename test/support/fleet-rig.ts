@@ -13,8 +13,9 @@ import type { Mechanisms } from "../../gateway/dispatch/copies.ts";
 import { Dispatcher } from "../../gateway/dispatch/dispatcher.ts";
 import type { FleetWorker } from "../../gateway/dispatch/fleet-worker.ts";
 import type { Flight, FlightPurpose } from "../../gateway/dispatch/flight.ts";
-import type { DispatchTask, Report, WorkerFacts } from "../../gateway/dispatch/ports.ts";
+import type { Report, WorkerFacts } from "../../gateway/dispatch/ports.ts";
 import { ManualClock } from "./manual-clock.ts";
+import { RigTask, type TaskWishes } from "./rig-task.ts";
 
 export interface FleetRigOptions {
   readonly strategy?: StrategyName;
@@ -27,44 +28,6 @@ export interface WorkerWishes extends Partial<Omit<WorkerFacts, "id" | "path">> 
   readonly rttMs?: number | undefined;
   readonly deviationMs?: number;
   readonly bytesPerMs?: number;
-}
-
-export interface TaskWishes {
-  readonly model?: string;
-  readonly group?: string;
-  readonly inputBytes?: number;
-  readonly mayBeCopied?: boolean;
-}
-
-export class RigTask implements DispatchTask {
-  readonly id: number;
-  readonly group: string;
-  readonly model: string;
-  readonly inputBytes: number;
-  readonly mayBeCopied: boolean;
-  readonly addedAtMs: number;
-  readonly #maxAttempts: number;
-  firstFailedAtMs: number | undefined = undefined;
-  flights: Flight[] | undefined = undefined;
-  triedWorkerIds: Set<string> | undefined = undefined;
-  failures = 0;
-  /** Undefined: it goes on. */
-  end: { readonly workerId: string; readonly isOk: boolean; readonly afterMs: number } | undefined =
-    undefined;
-
-  constructor(id: number, wishes: TaskWishes, addedAtMs: number, maxAttempts: number) {
-    this.id = id;
-    this.model = wishes.model ?? "net";
-    this.group = wishes.group ?? this.model;
-    this.inputBytes = wishes.inputBytes ?? 0;
-    this.mayBeCopied = wishes.mayBeCopied ?? true;
-    this.addedAtMs = addedAtMs;
-    this.#maxAttempts = maxAttempts;
-  }
-
-  get isLastAttempt(): boolean {
-    return this.failures + 1 >= this.#maxAttempts;
-  }
 }
 
 /** How a worker answers: after so many milliseconds of computing, well or not; undefined: never. */
@@ -340,12 +303,4 @@ export class FleetRig {
 
 function report(told: Partial<Report>): Report {
   return { isOk: true, queuedMs: 0, executeMs: 50, loadMs: 0, batchSize: 1, ...told };
-}
-
-export function seededRandom(seed: number): () => number {
-  let state = (seed % 2147483646) + 1;
-  return () => {
-    state = (state * 48271) % 2147483647;
-    return state / 2147483647;
-  };
 }

@@ -1,6 +1,8 @@
 /** Workers and sites as `GET /cluster/workers` and `GET /cluster/sites` show them. */
 
 import type { SiteJson, WorkerJson } from "@legacygpu/shared/api/cluster";
+import type { Hardware } from "@legacygpu/shared/protocol/messages";
+import { familyOf } from "../../balancers/known-cards.ts";
 import type { Registry } from "../../registry/registry.ts";
 import type { RttEstimate } from "../../registry/rtt.ts";
 import type { Site } from "../../registry/sites.ts";
@@ -53,7 +55,7 @@ export function workerJson(worker: Worker, credit: number, nowMs: number): Worke
     connected_at: new Date(worker.connectedAtMs).toISOString(),
     agent_version: hello.agentVersion,
     labels: hello.labels,
-    hardware: hello.hardware as WorkerJson["hardware"],
+    hardware: hardwareJson(hello.hardware),
     providers: hello.providers,
     slots: worker.slots,
     in_flight: worker.inFlight,
@@ -140,4 +142,12 @@ function rounded(value: number): number {
 
 function wholeOrNull(value: number | undefined): number | null {
   return value === undefined ? null : Math.round(value);
+}
+
+function hardwareJson(hardware: Hardware): WorkerJson["hardware"] {
+  const gpus = hardware.gpus.map((gpu) => {
+    const family = familyOf(gpu);
+    return family === undefined ? gpu : { ...gpu, family };
+  });
+  return { ...hardware, gpus } as WorkerJson["hardware"];
 }

@@ -144,7 +144,9 @@ function within(choice: Choice | undefined, sites: ReadonlySet<string> | undefin
 
 /** Changes with everything that happens to a task, but not with its place in the queue. */
 function etagOf(task: TaskRecord): string {
-  return `"${task.state}-${taskEvents(task).length}-${currentAttempts(task).length}-${task.dataRemovedAtMs ?? 0}"`;
+  // Copies have no events of their own.
+  const ended = task.attempts.filter(({ endedAtMs }) => endedAtMs !== undefined).length;
+  return `"${task.state}-${taskEvents(task).length}-${currentAttempts(task).length}-${ended}-${task.dataRemovedAtMs ?? 0}"`;
 }
 
 /** As `If-None-Match` is compared: a proxy that compresses may have weakened a tag. */
