@@ -39,6 +39,7 @@ export const RETRY_CAUSES = [
   "out_of_memory",
   "model_load_failed",
   "transfer_failed",
+  "model_run_failed",
 ] as const;
 export type RetryCause = (typeof RETRY_CAUSES)[number];
 

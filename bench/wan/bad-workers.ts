@@ -28,7 +28,7 @@ export async function grayFailure(bench: Bench, sites: Sites): Promise<Numbers> 
     const tasks = agent.all("task");
     for (const { taskId, token } of tasks.slice(answered)) {
       const error = {
-        code: "execution_failed",
+        code: "model_run_failed",
         message: "The card has fallen off the bus.",
         retryable: true,
       };

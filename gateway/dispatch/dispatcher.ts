@@ -171,6 +171,13 @@ export class Dispatcher {
     this.#fleet.refresh(worker, nowMs);
   }
 
+  /** An attempt that was released because it had failed is the worker's fault after all. */
+  blamed({ worker, sentAtMs }: Flight): void {
+    const nowMs = this.#options.clock.monotonic();
+    if (worker.health.failed(nowMs - sentAtMs, sentAtMs)) this.#watch.eject(worker);
+    this.#fleet.refresh(worker, nowMs);
+  }
+
   /** Its task has ended elsewhere; until the worker answers or lets go of it, it takes a slot. */
   superseded(flight: Flight): void {
     flight.isSuperseded = true;

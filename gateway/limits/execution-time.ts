@@ -3,7 +3,9 @@
 import { RETRY_CAUSES } from "@legacygpu/shared/task";
 import { type AttemptRecord, currentAttempts, type TaskRecord } from "../tasks/record.ts";
 
-const CAUSES_OF_THE_SYSTEM: ReadonlySet<string> = new Set(RETRY_CAUSES);
+const CAUSES_OF_THE_SYSTEM: ReadonlySet<string> = new Set(
+  RETRY_CAUSES.filter((cause) => cause !== "model_run_failed"),
+);
 
 /**
  * Since it was submitted, or since its owner asked for another try.

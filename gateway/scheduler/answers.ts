@@ -83,6 +83,7 @@ export class Answers {
     const { model, inputBytes, outputBytes } = task;
     registry.noteAnswer(worker, { model, timings, sentAtMs, inputBytes, outputBytes });
     if (attempt.flight !== undefined) this.#dispatching.completed(attempt.flight, timings);
+    for (const flight of entry.trouble?.suspects ?? []) this.#dispatching.blamed(flight);
     this.#ends.answered(entry, attempt, "completed");
     this.#ends.supersede(entry);
     this.#ledger.settle(entry, "COMPLETED", { output });
@@ -96,6 +97,8 @@ export class Answers {
     worker.failed += 1;
     if (error.code === "model_load_failed") this.#options.registry.modelFailed(worker, task.model);
     if (attempt.flight !== undefined) this.#dispatching.failed(attempt.flight, worker, error);
+    if (attempt.flight !== undefined && error.code === "model_run_failed")
+      entry.needTrouble.suspects.push(attempt.flight);
     const isTimeout = error.code === "deadline_exceeded" || error.code === "execution_timeout";
     this.#ends.answered(entry, attempt, isTimeout ? "timed_out" : "failed", error);
     this.#noteTrouble(entry, worker, error);

@@ -172,12 +172,17 @@ export class Dispatching implements WorkerWatcher {
   }
 
   failed(flight: Flight, worker: Worker, error: WireError): void {
+    this.#lastFaults.set(worker, error.message);
     if (!MACHINE_FAULTS.has(error.code)) {
       this.#dispatcher.released(flight);
       return;
     }
-    this.#lastFaults.set(worker, error.message);
     this.#dispatcher.answered(flight, FAILED);
+  }
+
+  /** What failed there another worker has done: it was not the task. */
+  blamed(flight: Flight): void {
+    this.#dispatcher.blamed(flight);
   }
 
   superseded(flight: Flight): void {

@@ -50,6 +50,8 @@ export interface Trouble {
   /** Its next attempt spends from the budget of retries. */
   isChargedRetry: boolean;
   orphan: Orphan | undefined;
+  /** Where its model failed while it computed: when another worker can do it, those are to blame. */
+  suspects: Flight[];
   /** Monotonic; when its first attempt failed. */
   firstFailedAtMs: number | undefined;
 }
@@ -140,6 +142,7 @@ export class Entry extends QueueItem implements DispatchTask {
       lastError: undefined,
       isChargedRetry: false,
       orphan: undefined,
+      suspects: [],
       firstFailedAtMs: undefined,
     };
     return this.trouble;

@@ -7,6 +7,7 @@
  * | the worker cannot take it (draining, full)           | at once, elsewhere; does not count                                           |
  * | the runner crashed, a transfer or a model load failed | after a wait, elsewhere; a second crash of its runner ends it (`task_poisonous`) |
  * | out of memory                                        | after a wait, on a worker with more memory                                   |
+ * | the model failed while it computed                   | at once, elsewhere: it may be the card. A second failure ends it             |
  * | the input or the model is wrong, a time is over      | never                                                                        |
  *
  * Waits grow exponentially with full jitter: drawn between 0 and a bound that doubles each time. Copies that were made beside another attempt
@@ -42,6 +43,7 @@ const CAUSES: Readonly<Record<string, RetryCause | "refused">> = {
   model_not_announced: "model_load_failed",
   disk_full: "model_load_failed",
   transfer_failed: "transfer_failed",
+  model_run_failed: "model_run_failed",
 };
 
 /** @param task none of whose attempts is live; the latest that was lost with its worker is still open. */
@@ -52,11 +54,13 @@ export function afterFailure(task: TaskRecord, error: WireError, random: Random)
   if (cause === "refused" && sends < MAX_SENDS) return { kind: "retry", delayMs: 0, isCharged: false };
   if (cause !== "refused" && task.retryOn?.includes(cause) === false)
     return { kind: "end", error: { ...error, retryable: false }, isDeadLetter: true };
+  if (cause === "model_run_failed" && hasFailedTwice(task)) return { kind: "end", error, isDeadLetter: false };
   const poison = poisoned(task);
   if (poison !== undefined) return { kind: "end", error: poison, isDeadLetter: true };
   if (countedAttempts(task) >= task.maxAttempts || sends >= MAX_SENDS)
     return { kind: "end", error: givenUp(sends, error), isDeadLetter: true };
   if (cause === "worker_lost" && losses(task) === 0) return { kind: "retry", delayMs: 0, isCharged: false };
+  if (cause === "model_run_failed") return { kind: "retry", delayMs: 0, isCharged: true };
   return { kind: "retry", delayMs: backoffMs(task, sends, random), isCharged: cause !== "worker_lost" };
 }
 
@@ -73,6 +77,11 @@ function losses(task: TaskRecord): number {
 function givenUp(sends: number, error: WireError): WireError {
   const message = `${error.message} (attempt ${sends}, no more are made)`;
   return { ...error, message, retryable: false };
+}
+
+/** Two cards that fail alike are not broken: the model or its input is. */
+function hasFailedTwice(task: TaskRecord): boolean {
+  return currentAttempts(task).filter(({ error }) => error?.code === "model_run_failed").length > 1;
 }
 
 function poisoned(task: TaskRecord): WireError | undefined {

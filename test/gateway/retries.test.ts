@@ -230,3 +230,42 @@ test("when all links of a site break, its work waits for the line; when one of s
   rig.clock.advance(1000);
   assert.equal(other.worker.state, "GONE", "one alone has rather died");
 });
+
+test("a model that fails while it computes is tried elsewhere once; where it failed is to blame when another can do it", () => {
+  const rig = new SchedulerRig();
+  const gray = rig.connect("gray");
+  rig.connect("sound");
+  const sound = { worker: rig.registry.get("sound") as Worker };
+  for (let i = 0; i < 3; i += 1) {
+    rig.registry.drain(sound.worker, "for now");
+    const task = rig.submit();
+    sound.worker.state = "HEALTHY";
+    rig.scheduler.dispatching.stateChanged(sound.worker);
+    failLatest(rig, gray, "model_run_failed", "the card has fallen off the bus");
+    rig.clock.advance(0);
+    const attempt = task.attempts.at(-1);
+    assert.equal(attempt?.workerId, "sound");
+    rig.scheduler.completed(sound.worker, attempt?.token ?? 0, NO_OUTPUT, timings(1));
+    assert.equal(task.state, "COMPLETED");
+  }
+  assert.equal(gray.worker.state, "DEGRADED");
+  assert.match(gray.worker.cause, /the card has fallen off the bus/);
+});
+
+test("a model that fails on two workers is at fault, or its input is: nobody is blamed and no more are asked", () => {
+  const rig = new SchedulerRig();
+  const boxes = ["a", "b", "c"].map((id) => rig.connect(id));
+  const task = rig.submit({ maxAttempts: 10 });
+  for (let i = 0; i < 2; i += 1) {
+    const attempt = task.attempts.at(-1);
+    const box = boxes.find(({ worker }) => worker.id === attempt?.workerId);
+    assert.ok(box !== undefined);
+    failLatest(rig, box, "model_run_failed", "shapes do not fit");
+    rig.clock.advance(0);
+  }
+  assert.deepEqual([task.state, task.error?.code, task.isDeadLetter], ["FAILED", "model_run_failed", false]);
+  assert.deepEqual(
+    boxes.map(({ worker }) => worker.state),
+    ["HEALTHY", "HEALTHY", "HEALTHY"],
+  );
+});
