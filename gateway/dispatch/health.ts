@@ -7,7 +7,7 @@
  * | ejected | nothing                        | its time is over → probed                                              |
  * | probed  | copies, one at a time          | good answers in a row → trusted, from a credit of 1 on; a failure → ejected, for twice as long |
  *
- * A newcomer, and one that has just been trusted again, starts slowly: its credit is 1, and doubles with every good answer. Silence is a matter of its
+ * One that has just been trusted again starts slowly: its credit is 1, and doubles with every good answer. Silence is a matter of its
  * own: a ping that has been out for too long, with no sign of life since, makes a worker *silent* until the next sign.
  */
 
@@ -40,7 +40,7 @@ export class WorkerHealth {
   #ejectedUntilMs = 0;
   /** 0: it is trusted. */
   #probesLeft = 0;
-  #ramp = 1;
+  #ramp = FULL_RAMP;
   #pingedAtMs = 0;
   #heardAtMs: number;
   #succeededAtMs = Number.NEGATIVE_INFINITY;

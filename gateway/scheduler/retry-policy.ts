@@ -54,7 +54,8 @@ export function afterFailure(task: TaskRecord, error: WireError, random: Random)
   if (cause === "refused" && sends < MAX_SENDS) return { kind: "retry", delayMs: 0, isCharged: false };
   if (cause !== "refused" && task.retryOn?.includes(cause) === false)
     return { kind: "end", error: { ...error, retryable: false }, isDeadLetter: true };
-  if (cause === "model_run_failed" && hasFailedTwice(task)) return { kind: "end", error, isDeadLetter: false };
+  if (cause === "model_run_failed" && hasFailedTwice(task))
+    return { kind: "end", error, isDeadLetter: false };
   const poison = poisoned(task);
   if (poison !== undefined) return { kind: "end", error: poison, isDeadLetter: true };
   if (countedAttempts(task) >= task.maxAttempts || sends >= MAX_SENDS)

@@ -82,10 +82,9 @@ test("an agent that is stopped past its lease and continued changes nothing", as
   const moved = seen.filter(({ attempts }) => attempts.length > 1);
   assert.ok(moved.length > 0, "it held some when it was stopped");
   for (const { attempts } of moved) {
-    assert.deepEqual(
-      attempts.map(({ worker, outcome }) => `${worker} ${outcome}`),
-      ["stopped worker_lost", "other completed"],
-    );
+    const ways = attempts.map(({ worker, outcome }) => `${worker} ${outcome}`).join(", ");
+    // A copy rescues what a silent worker holds before that is given up.
+    assert.match(ways, /^stopped (worker_lost|superseded), other completed$/);
   }
   stopped.signal("SIGCONT");
   await until("the stopped worker is back", async () => (await stateOf("stopped")) === "HEALTHY", 30_000);
@@ -103,13 +102,15 @@ test("a link that swallows everything is found out, and the work goes elsewhere"
   assert.ok(seen.every(({ status }) => status === "COMPLETED"));
   assert.ok(
     seen.some(
-      ({ attempts }) => attempts.at(-1)?.worker === "other" && attempts[0]?.outcome === "worker_lost",
+      ({ attempts }) =>
+        attempts.at(-1)?.worker === "other" &&
+        ["worker_lost", "superseded"].includes(attempts[0]?.outcome ?? ""),
     ),
   );
-  const cause = (await rig.call("GET", "/cluster/workers")).body.workers.find(
-    (each: { id: string }) => each.id === "silent",
-  );
-  assert.equal(cause, undefined, "it is given up");
+  await until("it is given up", async () => {
+    const { workers } = (await rig.call("GET", "/cluster/workers")).body;
+    return !workers.some(({ id }: { id: string }) => id === "silent");
+  });
 });
 
 test("a frozen link costs nothing when it thaws before anybody takes it for dead", async () => {

@@ -40,7 +40,7 @@ test("many inputs in one call: counted, answered in order, and more can be added
   assert.equal(more.body.counts.total, 3);
   let isFirst = true;
   const agent = await WorkingAgent.connect(rig, "a", (task) => {
-    const answer = isFirst ? failedWith("model_run_failed", "too dark", false)(task) : completed(task);
+    const answer = isFirst ? failedWith("input_invalid", "too dark", false)(task) : completed(task);
     isFirst = false;
     return answer;
   });

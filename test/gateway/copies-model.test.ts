@@ -226,7 +226,7 @@ class World {
         scheduler.failed(
           worker,
           token,
-          toWireError(fail(what === "crash" ? "transfer_failed" : "model_run_failed")),
+          toWireError(fail(what === "crash" ? "transfer_failed" : "input_invalid")),
         );
         if (isLive) chosen.live.delete(token);
         if (isLive && others.length > 0) assert.ok(!isFinal(task.state), "somebody else still has it");

@@ -102,9 +102,9 @@ test("who would not wait for the load is told so, and how long it takes; the mod
     type: "failed",
     taskId: task.taskId,
     token: task.token,
-    error: { code: "model_run_failed", message: "no", retryable: false },
+    error: { code: "input_invalid", message: "no", retryable: false },
   });
-  assert.equal((await patient).status, 422);
+  assert.equal((await patient).status, 400);
   await agent.next("unload_model");
   const loads = agent.all("load_model").filter(({ preload }) => preload).length;
   const hasty = await infer({ timeout: 20_000 });

@@ -191,11 +191,11 @@ describe("a task that failed", () => {
       listed.body.tasks.map(({ id }: { id: string }) => id),
       [task.id],
     );
-    agent.answer = (sent) => failedWith("model_run_failed", "no", false)(sent);
+    agent.answer = (sent) => failedWith("input_invalid", "no", false)(sent);
     const again = await rig.call("POST", `/tasks/${task.id}/retry`);
     assert.equal(again.status, 200, JSON.stringify(again.body));
     const second = await ended(task.id);
-    assert.equal(second.error.code, "model_run_failed");
+    assert.equal(second.error.code, "input_invalid");
     assert.equal(
       second.dead_letter,
       false,
