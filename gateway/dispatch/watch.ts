@@ -61,9 +61,7 @@ export class Watch {
     for (const worker of this.#fleet.workers) {
       const { health, facts, oneWayMs } = worker;
       // Of one whose link is known to be broken the work is kept: it goes on computing, and will be back.
-      const silence = worker.isAvailable
-        ? health.silence(nowMs, 2 * oneWayMs, facts.path.deviationMs)
-        : 0;
+      const silence = worker.isAvailable ? health.silence(nowMs, 2 * oneWayMs, facts.path.deviationMs) : 0;
       const isSilent = silence > 1;
       const takesMore = worker.forgetRefusals(nowMs);
       if (health.isSilent !== isSilent || takesMore) {
