@@ -5,7 +5,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import type { BatchResult } from "../../client/index.ts";
-import { createBatchSchema } from "../../shared/api/tasks.ts";
+import { createBatchSchema } from "../../shared/api/batches.ts";
 import { startApiForFile } from "../support/api-for-file.ts";
 import { sampleBatch, sampleBatchResult } from "../support/api-samples.ts";
 import { type CliOptions, type CliRun, runTestCli, startCli } from "../support/cli-rig.ts";

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { LegacyGpuClient, newTaskId, resultOf } from "../../client/index.ts";
 import { type PinnedFetch, pinnedFetch } from "../../client/pinned-fetch.ts";
-import { inferResponseSchema, taskIdSchema } from "../../shared/api/tasks.ts";
+import { inferResponseSchema } from "../../shared/api/inference.ts";
+import { taskIdSchema } from "../../shared/api/tasks.ts";
 import { completedTask, failedTask, sampleQueue, sampleTask } from "../support/api-samples.ts";
 import { FakeApi, problem } from "../support/fake-api.ts";
 

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { after, afterEach, before, test } from "node:test";
 import { digestOf, LegacyGpuClient, LegacyGpuError, resultOf, type TaskJson } from "../../client/index.ts";
 import { type PinnedFetch, pinnedFetch } from "../../client/pinned-fetch.ts";
-import { inferResponseSchema } from "../../shared/api/tasks.ts";
+import { inferResponseSchema } from "../../shared/api/inference.ts";
 import {
   completedTask,
   failedTask,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { batchJsonSchema, batchResultSchema } from "@legacygpu/shared/api/tasks";
+import { batchJsonSchema, batchResultSchema } from "@legacygpu/shared/api/batches";
 import { buildIdentity } from "../../models/onnx/synthetic.ts";
 import { type Answer, GatewayRig } from "../support/gateway-rig.ts";
 import { until } from "../support/until.ts";

@@ -121,7 +121,7 @@ test("only replicas have tasks of a deployed model, and with none of them it wai
 test("who has refused a model gets others, and this one again when the time is over", () => {
   const rig = new FleetRig();
   const worker = rig.veteran("only", 20);
-  rig.dispatcher.refused(worker, "net", rig.clock.monotonic() + 3000);
+  rig.dispatcher.refusals(worker, new Map([["net", rig.clock.monotonic() + 3000]]));
   const [refused, other] = [rig.add(), rig.add({ model: "other" })];
   assert.equal(rig.holderOf(refused), undefined);
   assert.equal(rig.holderOf(other), worker);

@@ -73,7 +73,7 @@ test("an explanation says of each worker why it has the task or not, and its par
   rig.join("unable");
   rig.unable.add("unable");
   const refusing = rig.veteran("refusing", 50);
-  rig.dispatcher.refused(refusing, "net", rig.clock.monotonic() + 60_000);
+  rig.dispatcher.refusals(refusing, new Map([["net", rig.clock.monotonic() + 60_000]]));
   const spared = rig.veteran("spared", 50);
   for (let i = 0; i < 3; i += 1) rig.teachFailure(spared);
   const tried = rig.veteran("tried", 50);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { taskEventSchema } from "@legacygpu/shared/api/tasks";
+import { taskEventSchema } from "@legacygpu/shared/api/task-events";
 import { fetch, Agent as HttpAgent } from "undici";
 import { beginAnew, type TaskRecord, transition } from "../../gateway/tasks/record.ts";
 import { taskEvents } from "../../gateway/tasks/task-events.ts";

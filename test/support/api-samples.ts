@@ -13,15 +13,11 @@ import type {
   TaskJson,
   WorkerJson,
 } from "../../client/index.ts";
+import { batchJsonSchema, batchResultSchema } from "../../shared/api/batches.ts";
 import { clusterMetricsSchema, workerJsonSchema } from "../../shared/api/cluster.ts";
 import { modelJsonSchema } from "../../shared/api/models.ts";
-import {
-  batchJsonSchema,
-  batchResultSchema,
-  modelQueueSchema,
-  taskEventSchema,
-  taskJsonSchema,
-} from "../../shared/api/tasks.ts";
+import { taskEventSchema } from "../../shared/api/task-events.ts";
+import { modelQueueSchema, taskJsonSchema } from "../../shared/api/tasks.ts";
 
 const AT = "2026-01-02T03:04:05.000Z";
 
