@@ -7,7 +7,7 @@ import {
   batchJsonSchema,
   batchResultSchema,
   type CreateBatch,
-} from "@legacygpu/shared/api/tasks";
+} from "@legacygpu/shared/api/batches";
 import type { LegacyGpuError } from "@legacygpu/shared/errors";
 import { linesOf } from "./lines.ts";
 import { newIdempotencyKey } from "./new-ids.ts";

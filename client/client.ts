@@ -1,61 +1,29 @@
 /** The gateway's HTTP API as methods. Runs in Node and in a browser. */
 
-import {
-  type AuditPage,
-  type AuditQuery,
-  type AuditVerification,
-  auditPageSchema,
-  auditVerificationSchema,
-} from "@legacygpu/shared/api/audit";
-import {
-  type BalancingJson,
-  balancingSchema,
-  balancingSetSchema,
-  type ClusterHealth,
-  type ClusterMetrics,
-  clusterHealthSchema,
-  clusterMetricsSchema,
-  type SetBalancing,
-  type SiteJson,
-  siteListSchema,
-  type WorkerJson,
-  workerListSchema,
+import type { AuditPage, AuditQuery, AuditVerification } from "@legacygpu/shared/api/audit";
+import type { AddBatchItems, BatchJson, BatchResult, CreateBatch } from "@legacygpu/shared/api/batches";
+import type {
+  BalancingJson,
+  ClusterHealth,
+  ClusterMetrics,
+  SiteJson,
+  WorkerJson,
 } from "@legacygpu/shared/api/cluster";
-import {
-  type CreateKey,
-  createdKeySchema,
-  type KeyJson,
-  keyJsonSchema,
-  keyListSchema,
-  type RotateKey,
-} from "@legacygpu/shared/api/keys";
+import type { InferRequest, InferResponse } from "@legacygpu/shared/api/inference";
+import type { CreateKey, KeyJson, RotateKey } from "@legacygpu/shared/api/keys";
 import { type ModelJson, modelListSchema } from "@legacygpu/shared/api/models";
-import {
-  type AddBatchItems,
-  type BatchJson,
-  type BatchResult,
-  type CreateBatch,
-  type CreateTask,
-  deadLetterCountSchema,
-  type InferRequest,
-  type InferResponse,
-  inferResponseSchema,
-  type ModelQueueJson,
-  modelQueueSchema,
-  type TaskJson,
-  type TaskList,
-  taskJsonSchema,
-  taskListSchema,
-} from "@legacygpu/shared/api/tasks";
-import { type UsageJson, usageSchema } from "@legacygpu/shared/api/usage";
+import type { CreateTask, ModelQueueJson, TaskJson, TaskList } from "@legacygpu/shared/api/tasks";
+import type { UsageJson } from "@legacygpu/shared/api/usage";
 import type { Clock, Random } from "@legacygpu/shared/clock";
 import type { StrategyName } from "@legacygpu/shared/task";
-import { z } from "zod";
+import { AccessAdmin, type CreatedKey } from "./access-admin.ts";
 import { Batches, type BatchResultsOptions } from "./batches.ts";
+import { Cluster } from "./cluster.ts";
 import { DeploymentAdmin } from "./deployments.ts";
 import { EnrolmentAdmin } from "./enrolment-admin.ts";
 import { type Fetch, platformFetch } from "./fetch-port.ts";
 import { ModelCatalogue } from "./model-catalogue.ts";
+import { ModelQueues } from "./model-queues.ts";
 import type { WaitTools } from "./patience.ts";
 import { type PushModel, pushModel } from "./push-model.ts";
 import type { DeadLetterSelection, ListDeadLettersQuery, ListTasksQuery } from "./queries.ts";
@@ -63,6 +31,7 @@ import { DEFAULT_RETRY, type RetryPolicy } from "./retry.ts";
 import { type ImageOptions, type SubmitOptions, submitImage, submitTask } from "./submit.ts";
 import { type EventOptions, type TaskEvent, taskEvents } from "./task-events.ts";
 import { waitForTask } from "./task-wait.ts";
+import { type InferOptions, Tasks } from "./tasks.ts";
 import { tokenSource } from "./token-source.ts";
 import { Transport } from "./transport.ts";
 import { type UploadOptions, type UploadSource, uploadInput } from "./uploads.ts";
@@ -89,17 +58,6 @@ export interface ClientOptions {
   readonly random?: Random;
 }
 
-export interface InferOptions {
-  readonly version?: string;
-  readonly signal?: AbortSignal;
-  /** Refused with `requirement_unmet` unless a worker is connected that could run it. Default: it waits for one. */
-  readonly noWait?: boolean;
-}
-
-export type CreatedKey = z.infer<typeof createdKeySchema>;
-
-const segment = encodeURIComponent;
-
 /**
  * Every method throws a LegacyGpuError; match on its `code`. What the network makes fail is `gateway_unreachable`,
  * `certificate_invalid` or `timed_out`; an aborted call throws `signal.reason`.
@@ -112,10 +70,12 @@ export class LegacyGpuClient {
   /** On how many workers models are kept loaded. */
   readonly deployments: DeploymentAdmin;
   readonly #transport: Transport;
-  /** With the key itself where there is one: a token may make nothing that would outlive it. */
-  readonly #lasting: Transport;
   readonly #tools: WaitTools;
+  readonly #tasks: Tasks;
   readonly #batches: Batches;
+  readonly #queues: ModelQueues;
+  readonly #cluster: Cluster;
+  readonly #access: AccessAdmin;
 
   constructor(options: ClientOptions) {
     this.#tools = { clock: options.clock ?? waitingClock, random: options.random ?? Math.random };
@@ -129,9 +89,14 @@ export class LegacyGpuClient {
     const keyed = new Transport(direct);
     const tokens = tokenSource(options, keyed, this.#tools.clock);
     this.#transport = new Transport({ ...direct, tokens });
-    this.#lasting = options.key === undefined ? this.#transport : keyed;
+    // With the key itself where there is one: a token may make nothing that would outlive it.
+    const lasting = options.key === undefined ? this.#transport : keyed;
+    this.#tasks = new Tasks(this.#transport);
     this.#batches = new Batches(this.#transport, this.#tools);
-    this.enrolment = new EnrolmentAdmin(this.#lasting);
+    this.#queues = new ModelQueues(this.#transport);
+    this.#cluster = new Cluster(this.#transport);
+    this.#access = new AccessAdmin(this.#transport, lasting);
+    this.enrolment = new EnrolmentAdmin(lasting);
     this.catalogue = new ModelCatalogue(this.#transport);
     this.deployments = new DeploymentAdmin(this.#transport);
   }
@@ -165,7 +130,7 @@ export class LegacyGpuClient {
   }
 
   get(id: string, signal?: AbortSignal): Promise<TaskJson> {
-    return this.#get(`/tasks/${segment(id)}`, taskJsonSchema, signal);
+    return this.#tasks.get(id, signal);
   }
 
   /**
@@ -173,7 +138,7 @@ export class LegacyGpuClient {
    * that was sent only when it was submitted with `explain`.
    */
   explain(id: string, signal?: AbortSignal): Promise<TaskJson> {
-    return this.#get(`/tasks/${segment(id)}`, taskJsonSchema, signal, { explain: 1 });
+    return this.#tasks.explain(id, signal);
   }
 
   /**
@@ -198,8 +163,7 @@ export class LegacyGpuClient {
    * @throws `task_not_finished`, `result_expired`; the task's own error when it did not complete.
    */
   result(id: string, signal?: AbortSignal): Promise<InferResponse> {
-    const call = { method: "GET", path: `/tasks/${segment(id)}/result`, isErrorAnAnswer: true } as const;
-    return this.#transport.request(call, inferResponseSchema, signal);
+    return this.#tasks.result(id, signal);
   }
 
   /**
@@ -211,53 +175,43 @@ export class LegacyGpuClient {
   }
 
   /** One synchronous inference: not stored, no id to ask for later. */
-  infer(
-    model: string,
-    request: InferRequest,
-    { version, signal, noWait = false }: InferOptions = {},
-  ): Promise<InferResponse> {
-    const ofVersion = version === undefined ? "" : `/versions/${segment(version)}`;
-    const path = `/v2/models/${segment(model)}${ofVersion}/infer`;
-    const json = noWait ? { ...request, parameters: { ...request.parameters, no_wait: true } } : request;
-    const call = { method: "POST", path, json, timeoutMs: 300_000 } as const;
-    return this.#transport.request(call, inferResponseSchema, signal);
+  infer(model: string, request: InferRequest, options: InferOptions = {}): Promise<InferResponse> {
+    return this.#tasks.infer(model, request, options);
   }
 
   /** Of a task that has ended it returns the task unchanged. */
   cancel(id: string, signal?: AbortSignal): Promise<TaskJson> {
-    const call = { method: "POST", path: `/tasks/${segment(id)}/cancel`, isIdempotent: true } as const;
-    return this.#transport.request(call, taskJsonSchema, signal);
+    return this.#tasks.cancel(id, signal);
   }
 
   /** Another try for a task that FAILED or TIMED_OUT, under its id. @throws `task_not_retryable` */
   retry(id: string, signal?: AbortSignal): Promise<TaskJson> {
-    return this.#post(`/tasks/${segment(id)}/retry`, undefined, taskJsonSchema, signal);
+    return this.#tasks.retry(id, signal);
   }
 
   /** Forgets input and output of a task now; cancels it first if it has not ended. */
   remove(id: string, signal?: AbortSignal): Promise<TaskJson> {
-    const call = { method: "DELETE", path: `/tasks/${segment(id)}` } as const;
-    return this.#transport.request(call, taskJsonSchema, signal);
+    return this.#tasks.remove(id, signal);
   }
 
   /** Newest first, one page, without results. */
   list(query: ListTasksQuery = {}, signal?: AbortSignal): Promise<TaskList> {
-    return this.#get("/tasks", taskListSchema, signal, { ...query });
+    return this.#tasks.list(query, signal);
   }
 
   /** Tasks that automatic retries have given up; newest first, one page. */
   deadLetters(query: ListDeadLettersQuery = {}, signal?: AbortSignal): Promise<TaskList> {
-    return this.#get("/dead-letters", taskListSchema, signal, { ...query });
+    return this.#tasks.deadLetters(query, signal);
   }
 
   /** Another try for dead letters; without a selection for all. @returns how many. */
-  async retryDeadLetters(selection: DeadLetterSelection = {}, signal?: AbortSignal): Promise<number> {
-    return (await this.#post("/dead-letters/retry", selection, deadLetterCountSchema, signal)).count;
+  retryDeadLetters(selection: DeadLetterSelection = {}, signal?: AbortSignal): Promise<number> {
+    return this.#tasks.ofDeadLetters("retry", selection, signal);
   }
 
   /** Forgets input and output of dead letters; without a selection of all. @returns how many. */
-  async purgeDeadLetters(selection: DeadLetterSelection = {}, signal?: AbortSignal): Promise<number> {
-    return (await this.#post("/dead-letters/purge", selection, deadLetterCountSchema, signal)).count;
+  purgeDeadLetters(selection: DeadLetterSelection = {}, signal?: AbortSignal): Promise<number> {
+    return this.#tasks.ofDeadLetters("purge", selection, signal);
   }
 
   /** Many inputs at once: up to 10,000 items in one call, and as many bytes as the gateway takes in one body. */
@@ -290,62 +244,63 @@ export class LegacyGpuClient {
 
   /** What waits for a model, and who could run it. */
   queue(model: string, signal?: AbortSignal): Promise<ModelQueueJson> {
-    return this.#get(`/models/${segment(model)}/queue`, modelQueueSchema, signal);
+    return this.#queues.get(model, signal);
   }
 
   /** Tasks are still accepted but not handed out. */
   pauseQueue(model: string, signal?: AbortSignal): Promise<ModelQueueJson> {
-    return this.#switchQueue(model, "pause", signal);
+    return this.#queues.switch(model, "pause", signal);
   }
 
   resumeQueue(model: string, signal?: AbortSignal): Promise<ModelQueueJson> {
-    return this.#switchQueue(model, "resume", signal);
+    return this.#queues.switch(model, "resume", signal);
   }
 
   /** Cancels every task that waits for the model. */
   purgeQueue(model: string, signal?: AbortSignal): Promise<ModelQueueJson> {
-    return this.#post(`/models/${segment(model)}/queue/purge`, undefined, modelQueueSchema, signal);
+    return this.#queues.purge(model, signal);
   }
 
   health(signal?: AbortSignal): Promise<ClusterHealth> {
-    return this.#get("/cluster/health", clusterHealthSchema, signal);
+    return this.#cluster.health(signal);
   }
 
   metrics(signal?: AbortSignal): Promise<ClusterMetrics> {
-    return this.#get("/cluster/metrics", clusterMetricsSchema, signal);
+    return this.#cluster.metrics(signal);
   }
 
   /** What the caller's tenant has used today, and may use. @param tenant another one's; for administrators. */
   usage(tenant?: string, signal?: AbortSignal): Promise<UsageJson> {
-    return this.#get("/usage", usageSchema, signal, { tenant });
+    return this.#access.usage(tenant, signal);
   }
 
-  async workers(signal?: AbortSignal): Promise<WorkerJson[]> {
-    return (await this.#get("/cluster/workers", workerListSchema, signal)).workers;
+  workers(signal?: AbortSignal): Promise<WorkerJson[]> {
+    return this.#cluster.workers(signal);
   }
 
   /** The sites of the workers that are connected, or were lately, and the path to each. */
-  async sites(signal?: AbortSignal): Promise<SiteJson[]> {
-    return (await this.#get("/cluster/sites", siteListSchema, signal)).sites;
+  sites(signal?: AbortSignal): Promise<SiteJson[]> {
+    return this.#cluster.sites(signal);
   }
 
   /** Which strategy chooses workers: for all models, and for those that have one of their own. */
   balancing(signal?: AbortSignal): Promise<BalancingJson> {
-    return this.#get("/cluster/config/balancing", balancingSchema, signal);
+    return this.#cluster.balancing(signal);
   }
 
   /** @param strategy null: the configured one again. @returns the strategy now in use, by its full name. */
   setStrategy(strategy: string | null, signal?: AbortSignal): Promise<StrategyName> {
-    return this.#putBalancing({ strategy }, signal);
+    return this.#cluster.setBalancing({ strategy }, signal);
   }
 
   /** A strategy for one model alone. @param strategy null: that of all the others again. @returns the one now in use for the model. */
   overrideStrategy(model: string, strategy: string | null, signal?: AbortSignal): Promise<StrategyName> {
-    return this.#putBalancing({ strategy, model }, signal);
+    return this.#cluster.setBalancing({ strategy, model }, signal);
   }
 
   async models(signal?: AbortSignal): Promise<ModelJson[]> {
-    return (await this.#get("/models", modelListSchema, signal)).models;
+    const call = { method: "GET", path: "/models" } as const;
+    return (await this.#transport.request(call, modelListSchema, signal)).models;
   }
 
   /** @throws `model_version_exists` when `version` is given and has other contents; `model_invalid`. */
@@ -355,11 +310,11 @@ export class LegacyGpuClient {
 
   /** The answer holds the key itself, this once. */
   createKey(key: CreateKey, signal?: AbortSignal): Promise<CreatedKey> {
-    return this.#lasting.request({ method: "POST", path: "/keys", json: key }, createdKeySchema, signal);
+    return this.#access.createKey(key, signal);
   }
 
-  async listKeys(signal?: AbortSignal): Promise<KeyJson[]> {
-    return (await this.#get("/keys", keyListSchema, signal)).keys;
+  listKeys(signal?: AbortSignal): Promise<KeyJson[]> {
+    return this.#access.listKeys(signal);
   }
 
   /**
@@ -368,55 +323,21 @@ export class LegacyGpuClient {
    * @throws `key_not_found`; `request_invalid` when the key is no longer in force.
    */
   rotateKey(id: string, rotation: RotateKey = {}, signal?: AbortSignal): Promise<CreatedKey> {
-    const call = { method: "POST", path: `/keys/${segment(id)}/rotate`, json: rotation } as const;
-    return this.#lasting.request(call, createdKeySchema, signal);
+    return this.#access.rotateKey(id, rotation, signal);
   }
 
   /** @returns the key as it is now, where the gateway tells it. */
   revokeKey(id: string, signal?: AbortSignal): Promise<KeyJson | undefined> {
-    const answer = z.union([keyJsonSchema, z.unknown().transform(() => undefined)]);
-    return this.#transport.request({ method: "DELETE", path: `/keys/${segment(id)}` }, answer, signal);
+    return this.#access.revokeKey(id, signal);
   }
 
   /** Who did what, newest first. */
   audit(query: AuditQuery = {}, signal?: AbortSignal): Promise<AuditPage> {
-    return this.#transport.request(
-      { method: "GET", path: "/audit", query: { ...query } },
-      auditPageSchema,
-      signal,
-    );
+    return this.#access.audit(query, signal);
   }
 
   /** Reads the whole audit log and checks its chain. */
   verifyAudit(signal?: AbortSignal): Promise<AuditVerification> {
-    return this.#get("/audit/verification", auditVerificationSchema, signal);
-  }
-
-  async #putBalancing(json: SetBalancing, signal?: AbortSignal): Promise<StrategyName> {
-    const call = { method: "PUT", path: "/cluster/config/balancing", json } as const;
-    return (await this.#transport.request(call, balancingSetSchema, signal)).new_strategy;
-  }
-
-  #switchQueue(model: string, verb: "pause" | "resume", signal?: AbortSignal): Promise<ModelQueueJson> {
-    const path = `/models/${segment(model)}/queue/${verb}`;
-    return this.#transport.request({ method: "POST", path, isIdempotent: true }, modelQueueSchema, signal);
-  }
-
-  #get<Schema extends z.ZodType>(
-    path: string,
-    schema: Schema,
-    signal?: AbortSignal,
-    query: Readonly<Record<string, string | number | undefined>> = {},
-  ): Promise<z.infer<Schema>> {
-    return this.#transport.request({ method: "GET", path, query }, schema, signal);
-  }
-
-  #post<Schema extends z.ZodType>(
-    path: string,
-    json: unknown,
-    schema: Schema,
-    signal?: AbortSignal,
-  ): Promise<z.infer<Schema>> {
-    return this.#transport.request({ method: "POST", path, json }, schema, signal);
+    return this.#access.verifyAudit(signal);
   }
 }

@@ -1,6 +1,7 @@
 /** The result of a task, or the reason why there is none. */
 
-import type { InferResponse, TaskJson } from "@legacygpu/shared/api/tasks";
+import type { InferResponse } from "@legacygpu/shared/api/inference";
+import type { TaskJson } from "@legacygpu/shared/api/tasks";
 import { fail, fromWireError } from "@legacygpu/shared/errors";
 
 /**

@@ -5,7 +5,7 @@
  * comes without the task, and the stream goes on.
  */
 
-import { TASK_EVENTS, type TaskEventJson, taskEventSchema } from "@legacygpu/shared/api/tasks";
+import { TASK_EVENTS, type TaskEventJson, taskEventSchema } from "@legacygpu/shared/api/task-events";
 import { fail, type LegacyGpuError } from "@legacygpu/shared/errors";
 import { isFinal } from "@legacygpu/shared/task";
 import { serverSentEvents } from "./event-stream.ts";

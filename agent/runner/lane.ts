@@ -1,13 +1,5 @@
 /**
- * One runner process, kept alive, and what it has been handed.
- *
- * | state    | holds                                     | leaves it                                             |
- * | -------- | ----------------------------------------- | ----------------------------------------------------- |
- * | starting | a process that has not said `ready`       | ready → up; exit → resting                            |
- * | up       | a process at work                         | a limit or a stop → killing; exit → starting, or resting when it had nothing to do |
- * | killing  | a process that we have killed             | exit → starting                                       |
- * | resting  | no process; it died without being of use  | after the backoff → starting                          |
- * | closed   | nothing                                   |                                                       |
+ * What one runner process has been handed, and what becomes of that. How the process is kept alive: `lane-process.ts`.
  *
  * The process answers in order, so the oldest command without an answer is the one it works on. What follows when that takes it over a limit or
  * kills it: `aftermath.ts`. Reports of a process that is being killed are still taken, unless the next one is to do better at the same work
@@ -17,8 +9,7 @@
  * batch is not waited for; the process is killed when that holds for all of them.
  */
 
-import { Backoff } from "@legacygpu/shared/backoff";
-import type { Clock, Random, Timer } from "@legacygpu/shared/clock";
+import type { Clock, Random } from "@legacygpu/shared/clock";
 import { LegacyGpuError } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
 import { Aftermath } from "./aftermath.ts";
@@ -27,10 +18,11 @@ import type { GpuMemory, Tenant } from "./gpu-memory.ts";
 import { Handed, type Load, type Run } from "./handed.ts";
 import type { LocalModel, ModelEvent, Ticket } from "./job.ts";
 import { LaneModels, type LoadReport } from "./lane-models.ts";
+import { LaneProcess, type LaneState, type WorkReport } from "./lane-process.ts";
 import type { LoadPlanner } from "./load-planner.ts";
 import { LoadedModels } from "./loaded-models.ts";
 import { type RunReport, settleAnswered, settleFailed } from "./outcomes.ts";
-import { crashError, type RunnerExit, type RunnerProcess, type SpawnRunner } from "./process.ts";
+import type { RunnerExit, SpawnRunner } from "./process.ts";
 import { limitOf } from "./run-limits.ts";
 import { SecondChance } from "./second-chance.ts";
 import type { SelfTestRecord } from "./self-test-record.ts";
@@ -63,14 +55,10 @@ export interface LaneEvents {
   countRuns(): number;
 }
 
-export type LaneState = "starting" | "up" | "killing" | "resting" | "closed";
-
-const RESTART = { baseMs: 200, capMs: 10_000 };
-
 export class Lane implements Tenant {
   readonly #options: LaneOptions;
   readonly #events: LaneEvents;
-  readonly #restart: Backoff;
+  readonly #process: LaneProcess;
   readonly #watchdog: Watchdog;
   readonly #handed = new Handed();
   readonly #batchSizes: BatchSizes;
@@ -78,14 +66,9 @@ export class Lane implements Tenant {
   readonly #models: LaneModels;
   readonly #secondChance: SecondChance;
   readonly #aftermath: Aftermath;
-  #state: LaneState = "resting";
-  #process: RunnerProcess | undefined;
   #seq = 0;
-  #failedStarts = 0;
   #headSince = 0;
-  #timer: Timer | undefined;
   #rssBytes = 0;
-  #onClosed: () => void = () => {};
 
   constructor(options: LaneOptions, events: LaneEvents) {
     this.#options = options;
@@ -101,13 +84,19 @@ export class Lane implements Tenant {
     this.#secondChance = new SecondChance(options);
     const parts = { handed: this.#handed, batchSizes: this.#batchSizes, secondChance: this.#secondChance };
     this.#aftermath = new Aftermath(parts, events);
-    this.#restart = new Backoff(RESTART, options.random);
     this.#watchdog = new Watchdog(options.clock, () => this.#onLimit());
-    this.#start();
+    this.#process = new LaneProcess(options, {
+      onUp: () => this.#onUp(),
+      onReport: (report) => this.#onReport(report),
+      onGone: (exit, state) => this.#onGone(exit, state),
+      onNext: () => this.#onNext(),
+      onUseless: (failedStarts, error) => events.onUseless(failedStarts, error),
+    });
+    this.#process.start();
   }
 
   get state(): LaneState {
-    return this.#state;
+    return this.#process.state;
   }
   get load(): number {
     return this.#handed.length;
@@ -117,14 +106,14 @@ export class Lane implements Tenant {
   }
   /** Whether its process runs a task, or several as one. */
   get isComputing(): boolean {
-    return this.#state === "up" && this.#handed.head?.kind === "run";
+    return this.state === "up" && this.#handed.head?.kind === "run";
   }
   get pid(): number | undefined {
-    return this.#process?.pid;
+    return this.#process.pid;
   }
 
   hasRoomFor(ticket: Ticket): boolean {
-    const isUsable = this.#state === "up" || this.#state === "starting";
+    const isUsable = this.state === "up" || this.state === "starting";
     return isUsable && this.#handed.hasRoomFor(ticket, this.#shareOf(ticket));
   }
 
@@ -138,13 +127,13 @@ export class Lane implements Tenant {
     this.#loaded.touch(model.key);
     const seq = this.#nextSeq();
     ticket.state = "handed";
-    this.#process?.post({ type: "run", seq, modelKey: model.key, input, outputs });
+    this.#process.post({ type: "run", seq, modelKey: model.key, input, outputs });
     this.#push({ kind: "run", seq, ticket, share: this.#shareOf(ticket) });
   }
 
   /** Loads the model unless it is loaded or on its way. @returns why that cannot be. */
   prepare(model: LocalModel): LegacyGpuError | undefined {
-    if (this.#loaded.has(model.key) || this.#process === undefined) return undefined;
+    if (this.#loaded.has(model.key) || !this.#process.exists) return undefined;
     const plan = this.#models.plan(model);
     if (plan instanceof LegacyGpuError) return plan;
     const { providers, trusted, reportsMemory } = plan;
@@ -167,7 +156,7 @@ export class Lane implements Tenant {
   }
 
   unload(modelKey: string): void {
-    if (this.#loaded.delete(modelKey)) this.#process?.post({ type: "unload", modelKey });
+    if (this.#loaded.delete(modelKey)) this.#process.post({ type: "unload", modelKey });
   }
 
   hasLoaded(modelKey: string): boolean {
@@ -181,7 +170,7 @@ export class Lane implements Tenant {
   evict(modelKey: string, cause: string): void {
     const model = this.#loaded.delete(modelKey);
     if (model === undefined) return;
-    this.#process?.post({ type: "unload", modelKey });
+    this.#process.post({ type: "unload", modelKey });
     this.#options.log.info({ model: modelKey, cause }, "a model is unloaded");
     this.#events.onModel({ model, state: "unloaded" });
   }
@@ -190,9 +179,9 @@ export class Lane implements Tenant {
   withdraw(ticket: Ticket, graceMs: number): void {
     const run = this.#handed.find(ticket);
     if (run === undefined) return;
-    const isRunning = this.#state !== "starting" && this.#handed.together.includes(run);
+    const isRunning = this.state !== "starting" && this.#handed.together.includes(run);
     // Also one of a batch: should that fail, each of it is run alone.
-    if (!isRunning || this.#handed.together.length > 1) this.#process?.post({ type: "skip", seq: run.seq });
+    if (!isRunning || this.#handed.together.length > 1) this.#process.post({ type: "skip", seq: run.seq });
     if (!isRunning || ticket.mayFinish) return;
     if (graceMs <= 0) this.#killUnwanted(run, "a task was stopped");
     else this.#options.clock.after(graceMs, () => this.#killUnwanted(run, "a task was cancelled"));
@@ -202,33 +191,12 @@ export class Lane implements Tenant {
   #killUnwanted(run: Run, cause: string): void {
     const { together } = this.#handed;
     if (together.includes(run) && together.every(({ ticket }) => ticket.state === "settled"))
-      this.#kill(cause);
+      this.#process.kill(cause);
   }
 
   close(): Promise<void> {
-    this.#timer?.cancel();
     this.#watchdog.close();
-    const process = this.#process;
-    this.#transition("closed", "the agent is closing");
-    if (process === undefined) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#onClosed = resolve;
-      process.kill();
-    });
-  }
-
-  #start(): void {
-    this.#transition("starting", "a runner is needed");
-    this.#process = this.#options.spawn({
-      onReport: (report) => this.#onReport(report),
-      onExit: (exit) => this.#onExit(exit),
-    });
-  }
-
-  #transition(to: LaneState, cause: string): void {
-    const from = this.#state;
-    this.#state = to;
-    this.#options.log.debug({ from, to, cause, pid: this.#process?.pid }, "the runner changed state");
+    return this.#process.close();
   }
 
   #nextSeq(): number {
@@ -245,7 +213,7 @@ export class Lane implements Tenant {
   #beginHead(): void {
     const { head } = this.#handed;
     if (head === undefined) this.#watchdog.stop();
-    if (head === undefined || this.#state !== "up") return;
+    if (head === undefined || this.state !== "up") return;
     this.#headSince = this.#options.clock.monotonic();
     this.#watchdog.restart(limitOf(this.#handed, this.#options.executionLimitMs));
     const { together } = this.#handed;
@@ -277,26 +245,18 @@ export class Lane implements Tenant {
 
   #onLimit(): void {
     const { head } = this.#handed;
-    if (head === undefined || this.#state !== "up") return;
+    if (head === undefined || this.state !== "up") return;
     const limitMs = limitOf(this.#handed, this.#options.executionLimitMs);
-    this.#kill("the execution limit");
+    this.#process.kill("the execution limit");
     this.#aftermath.onLimit(head, limitMs);
   }
 
-  #kill(cause: string): void {
-    if (this.#state !== "up" && this.#state !== "starting") return;
-    this.#transition("killing", cause);
-    this.#process?.kill();
+  #onUp(): void {
+    this.#beginHead();
+    this.#events.onRoom();
   }
 
-  #onReport(report: RunnerReport): void {
-    if (report.type === "ready") {
-      if (this.#state !== "starting") return;
-      this.#transition("up", "it said that it is ready");
-      this.#beginHead();
-      this.#events.onRoom();
-      return;
-    }
+  #onReport(report: WorkReport): void {
     if (report.type === "trying") {
       this.#secondChance.onTrying(report.provider);
       return;
@@ -321,8 +281,7 @@ export class Lane implements Tenant {
       return;
     }
     this.#handed.shift(this.#workMs(report));
-    this.#failedStarts = 0;
-    this.#restart.reset();
+    this.#process.wasOfUse();
     if (this.#startsOver(head, report)) return;
     if (head.kind === "load" && report.type !== "done") this.#onLoad(head.model, report);
     if (head.kind === "run" && report.type !== "loaded") this.#onRun(head.ticket, report);
@@ -333,7 +292,7 @@ export class Lane implements Tenant {
   #outOfOrder(got: number | undefined): void {
     const expected = this.#handed.head?.seq;
     this.#options.log.error({ expected, got }, "the runner answered out of order");
-    this.#kill("an answer out of order");
+    this.#process.kill("an answer out of order");
   }
 
   /**
@@ -353,9 +312,9 @@ export class Lane implements Tenant {
 
   #startsOver(head: Run | Load, report: RunnerReport): boolean {
     const { key } = head.kind === "load" ? head.model : head.ticket.job.model;
-    if (this.#state !== "up" || !this.#loaded.isOnGpu(key)) return false;
+    if (this.state !== "up" || !this.#loaded.isOnGpu(key)) return false;
     if (!this.#secondChance.wantsMemory(this, head, report)) return false;
-    this.#kill("the GPU has no memory left");
+    this.#process.kill("the GPU has no memory left");
     return true;
   }
 
@@ -365,38 +324,20 @@ export class Lane implements Tenant {
     settleAnswered(ticket, report);
   }
 
-  #onExit(exit: RunnerExit): void {
-    const before = this.#state;
-    this.#process = undefined;
+  #onGone(exit: RunnerExit, state: LaneState): boolean {
     this.#loaded.clear();
     this.#watchdog.stop();
-    if (before === "closed") {
-      this.#onClosed();
-      return;
-    }
-    const isOfUse = before === "killing" || (before === "up" && this.#handed.head !== undefined);
-    if (before === "up") {
+    if (state === "closed") return false;
+    const wasBusy = this.#handed.head !== undefined;
+    if (state === "up") {
       this.#options.log.warn(exit, "the runner died");
       this.#aftermath.onDeath(exit);
     } else this.#aftermath.onEnd();
-    if (isOfUse) this.#start();
-    else this.#rest(crashError(exit));
-    for (const model of this.#secondChance.takeModels()) this.prepare(model);
-    this.#events.onRoom();
+    return wasBusy;
   }
 
-  #rest(error: LegacyGpuError): void {
-    this.#failedStarts += 1;
-    this.#transition("resting", "it died before it was of use");
-    const delayMs = this.#restart.nextMs();
-    this.#options.log.error(
-      { err: error, delayMs, failedStarts: this.#failedStarts },
-      "the runner does not start",
-    );
-    this.#timer = this.#options.clock.after(delayMs, () => {
-      this.#start();
-      this.#events.onRoom();
-    });
-    this.#events.onUseless(this.#failedStarts, error);
+  #onNext(): void {
+    for (const model of this.#secondChance.takeModels()) this.prepare(model);
+    this.#events.onRoom();
   }
 }

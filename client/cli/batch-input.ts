@@ -1,6 +1,6 @@
 /** Reads many files as the items of a batch, as many at a time as one request should hold. */
 
-import type { AddBatchItems } from "@legacygpu/shared/api/tasks";
+import type { AddBatchItems } from "@legacygpu/shared/api/batches";
 import { asJson, checkInputFile, readInputFile } from "./task-input.ts";
 
 export type BatchItem = AddBatchItems["items"][number];

@@ -1,6 +1,6 @@
 /** The inputs of a request, each with its elements: from the JSON part, or from the bytes behind it. */
 
-import type { ProtocolRequest } from "@legacygpu/shared/api/tasks";
+import type { ProtocolRequest } from "@legacygpu/shared/api/inference";
 import { fail } from "@legacygpu/shared/errors";
 import type { GivenTensor } from "../tasks/tensor-json.ts";
 import { notSupported } from "./refusal.ts";

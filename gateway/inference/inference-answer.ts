@@ -1,6 +1,6 @@
 /** The answer to an inference: a JSON part, and behind it the bytes of the outputs that are wanted as such. */
 
-import type { InferResponse } from "@legacygpu/shared/api/tasks";
+import type { InferResponse } from "@legacygpu/shared/api/inference";
 import { fail } from "@legacygpu/shared/errors";
 import type { TaskOutput } from "@legacygpu/shared/protocol/messages";
 import type { Tensor } from "@legacygpu/shared/tensor";

@@ -1,6 +1,6 @@
 /** Which outputs a caller wants, and in which form each. */
 
-import type { ProtocolRequest } from "@legacygpu/shared/api/tasks";
+import type { ProtocolRequest } from "@legacygpu/shared/api/inference";
 import { fail } from "@legacygpu/shared/errors";
 import type { TensorSpec } from "@legacygpu/shared/tensor";
 import type { Model } from "../models/catalogue.ts";

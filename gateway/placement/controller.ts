@@ -8,16 +8,17 @@
 import { type Clock, every, type Timer } from "@legacygpu/shared/clock";
 import { fail } from "@legacygpu/shared/errors";
 import type { Logger } from "@legacygpu/shared/log";
-import type { ModelRef } from "@legacygpu/shared/protocol/messages";
 import type { Model } from "../models/catalogue.ts";
 import type { ModelStateMessage, Worker } from "../registry/worker.ts";
 import type { ReplicaGate } from "../scheduler/replica-gate.ts";
 import { modelKey, type TaskRecord } from "../tasks/record.ts";
 import type { DemandSample } from "./demand.ts";
+import { DeployedModels } from "./deployed-models.ts";
 import type { Deployment, Deployments } from "./deployments.ts";
 import { estimateLoad } from "./load-estimate.ts";
 import { plan } from "./planner.ts";
-import { type Replica, Replicas } from "./replicas.ts";
+import { ReplicaReports } from "./replica-reports.ts";
+import type { Replica, Replicas } from "./replicas.ts";
 import { type ModelName, Survey, type SurveyPorts } from "./survey.ts";
 import type { Change } from "./views.ts";
 import { WorkerOrders } from "./worker-orders.ts";
@@ -50,8 +51,8 @@ export interface Standing {
 export class Placement implements ReplicaGate {
   readonly #options: PlacementOptions;
   readonly #startedAtMs: number;
-  readonly #replicas = new Map<string, Replicas>();
-  readonly #gates = new Map<string, ReadonlySet<string>>();
+  readonly #deployed: DeployedModels;
+  readonly #reports: ReplicaReports;
   readonly #orders: WorkerOrders;
   #looking: Timer | undefined;
   #soon: Timer | undefined;
@@ -60,8 +61,14 @@ export class Placement implements ReplicaGate {
     this.#options = options;
     this.#orders = new WorkerOrders(options.clock);
     this.#startedAtMs = options.clock.monotonic();
-    for (const { model } of options.deployments.list()) this.#replicasOf(model);
-    this.#openGates();
+    this.#deployed = new DeployedModels(options);
+    this.#reports = new ReplicaReports({
+      log: options.log,
+      deployments: options.deployments,
+      deployed: this.#deployed,
+      unload: (replica) => this.#sendUnload(replica),
+      lookSoon: () => this.#lookSoon(),
+    });
   }
 
   start(): void {
@@ -76,18 +83,18 @@ export class Placement implements ReplicaGate {
   // ---- ReplicaGate
 
   replicasOf(model: ModelName): ReadonlySet<string> | undefined {
-    return this.#gates.size === 0 ? undefined : this.#gates.get(modelKey(model));
+    return this.#deployed.readyFor(model);
   }
 
   starved({ name }: ModelName): void {
-    const replicas = this.#replicas.get(name);
+    const replicas = this.#deployed.find(name);
     if (replicas === undefined || replicas.isStarved) return;
     replicas.isStarved = true;
     this.#lookSoon();
   }
 
   reason(model: ModelName): string | undefined {
-    const replicas = this.#replicas.get(model.name);
+    const replicas = this.#deployed.find(model.name);
     if (replicas === undefined || this.replicasOf(model) === undefined) return undefined;
     const loading = replicas.of(model.version).filter(({ state }) => state === "loading");
     if (loading.length > 0) {
@@ -101,38 +108,28 @@ export class Placement implements ReplicaGate {
 
   /** A deployment was made, changed or removed. */
   changed(model: string): void {
-    const replicas = this.#replicasOf(model);
+    const replicas = this.#deployed.of(model);
     replicas.failures.clear();
-    this.#openGates();
+    this.#deployed.openGates();
     this.#lookSoon();
     this.#options.dispatch();
   }
 
   /** A worker said something of a model; it has been noted with the worker. */
   heard(worker: Worker, message: ModelStateMessage): void {
-    const replicas = this.#replicas.get(message.name);
-    if (replicas === undefined) return;
-    const replica = replicas.find(worker.id, message.version);
-    if (replica === undefined) {
-      if (message.state === "ready") this.#lookSoon();
-      return;
-    }
-    if (message.state === "ready") this.#ready(replicas, replica, message);
-    else if (message.state === "failed") this.#failed(replicas, replica, message);
-    else if (message.state === "cached" || message.state === "unloaded")
-      this.#unloadedByItself(replicas, replica, message);
+    this.#reports.heard(worker, message);
   }
 
   gone(worker: Worker): void {
     this.#orders.forget(worker);
-    for (const replicas of this.#replicas.values())
+    for (const replicas of this.#deployed.all)
       for (const replica of replicas.all) if (replica.workerId === worker.id) replicas.remove(replica);
-    this.#openGates();
+    this.#deployed.openGates();
     this.#lookSoon();
   }
 
   settled({ model, timings }: TaskRecord): void {
-    const replicas = this.#replicas.get(model.name);
+    const replicas = this.#deployed.find(model.name);
     if (replicas === undefined || timings === undefined) return;
     const { preprocessMs, executeMs, postprocessMs, batchSize = 1 } = timings.onWorker;
     const busyMs = (preprocessMs + executeMs + postprocessMs) / batchSize;
@@ -145,7 +142,7 @@ export class Placement implements ReplicaGate {
    */
   wake(model: ModelName): boolean {
     if (this.replicasOf(model) === undefined) return false;
-    this.#replicasOf(model.name).demand.need(1, this.#options.clock.monotonic());
+    this.#deployed.of(model.name).demand.need(1, this.#options.clock.monotonic());
     this.#lookSoon();
     return true;
   }
@@ -157,7 +154,7 @@ export class Placement implements ReplicaGate {
   assertInTime(model: ModelName, timeoutMs: number): void {
     if (this.replicasOf(model)?.size !== 0) return;
     const { clock, workers } = this.#options;
-    const replicas = this.#replicasOf(model.name);
+    const replicas = this.#deployed.of(model.name);
     const loading = replicas
       .of(model.version)
       .filter(({ state }) => state === "loading")
@@ -195,14 +192,15 @@ export class Placement implements ReplicaGate {
   look(): void {
     this.#soon?.cancel();
     this.#soon = undefined;
-    if (this.#replicas.size === 0) return;
+    const deployed = this.#deployed.all;
+    if (deployed.length === 0) return;
     const { workers, clock, deployments } = this.#options;
     const all = [...workers.all];
     this.#talkTo(all);
     const survey = this.#survey();
-    const views = [...this.#replicas.values()].map((replicas) => {
+    const views = deployed.map((replicas) => {
       const deployment = deployments.find(replicas.model);
-      return survey.view(replicas, deployment, deployment && this.#modelOf(deployment));
+      return survey.view(replicas, deployment, deployment && this.#deployed.modelOf(deployment));
     });
     const nowMs = clock.monotonic();
     const workerViews = all.map((worker) =>
@@ -210,86 +208,25 @@ export class Placement implements ReplicaGate {
     );
     const { changes, targets, shortfalls } = plan(views, workerViews);
     for (const [model, target] of targets) {
-      const replicas = this.#replicasOf(model);
+      const replicas = this.#deployed.of(model);
       replicas.target = target;
       replicas.shortfall = shortfalls.get(model);
       replicas.isStarved = false;
     }
     for (const change of changes) this.#apply(change);
-    this.#forgetUndeployed();
-    this.#openGates();
+    this.#deployed.forgetUndeployed();
+    this.#deployed.openGates();
     if (changes.length === 0) return;
     this.#options.dispatch();
     // Who holds nothing need not wait for the next look to be unloaded.
     if (changes.some(({ kind }) => kind === "retire" || kind === "dismiss")) this.#lookSoon();
   }
 
-  // ---- replicas
-
-  #ready(replicas: Replicas, replica: Replica, message: ModelStateMessage): void {
-    const { log } = this.#options;
-    const { providers } = this.#options.deployments.find(message.name) ?? {};
-    const { provider } = message;
-    replica.provider = provider;
-    if (replica.state === "loading") {
-      const isAllowed = provider === undefined || (providers?.some((each) => each === provider) ?? true);
-      if (!isAllowed) {
-        const why = message.reason === undefined ? "" : ` ${message.reason}`;
-        this.#turnDown(
-          replicas,
-          replica,
-          `${provider} computes it there, which the deployment rules out.${why}`,
-        );
-        this.#sendUnload(replica);
-        return;
-      }
-      replicas.becameReady(replica, message);
-      const { workerId, ref, coldStart } = replica;
-      log.info(
-        { model: ref.name, version: ref.version, workerId, provider, coldStart },
-        "a replica is ready",
-      );
-      this.#lookSoon();
-    }
-    this.#openGates();
-  }
-
-  #failed(replicas: Replicas, replica: Replica, { reason, retryAfterMs }: ModelStateMessage): void {
-    // It tells of the last time, and begins anew.
-    if (replica.state === "loading" && retryAfterMs === 0) return;
-    this.#turnDown(replicas, replica, reason ?? "it does not say why", retryAfterMs);
-  }
-
-  /** The worker needed the room, or somebody had it unload the model. */
-  #unloadedByItself(replicas: Replicas, replica: Replica, { state }: ModelStateMessage): void {
-    // On its way to being ready it is `cached` too.
-    if (replica.state === "loading") return;
-    const wasServing = replica.state === "ready";
-    replicas.remove(replica);
-    this.#openGates();
-    if (!wasServing) return;
-    if (state === "unloaded") replicas.demand.forget();
-    else replicas.failures.note(replica.workerId, replica.ref.version, "The worker unloaded it by itself.");
-    this.#lookSoon();
-  }
-
-  #turnDown(replicas: Replicas, replica: Replica, reason: string, retryAfterMs?: number): void {
-    const { workerId, ref } = replica;
-    replicas.remove(replica);
-    const { attempts } = replicas.failures.note(workerId, ref.version, reason, retryAfterMs);
-    this.#options.log.warn(
-      { model: ref.name, version: ref.version, workerId, reason, attempts },
-      "a replica could not be had",
-    );
-    this.#openGates();
-    this.#lookSoon();
-  }
-
   // ---- what is done
 
   #apply({ kind, model, version, workerId, why }: Change): void {
     const { log, workers, clock } = this.#options;
-    const replicas = this.#replicasOf(model);
+    const replicas = this.#deployed.of(model);
     const worker = workers.get(workerId);
     const known = replicas.find(workerId, version);
     log.info({ model, version, workerId, why }, `placement: ${kind}`);
@@ -297,7 +234,7 @@ export class Placement implements ReplicaGate {
       case "load":
       case "adopt":
       case "dismiss": {
-        const found = this.#refOf(model);
+        const found = this.#deployed.refOf(model);
         if (found === undefined || worker?.link === undefined) return;
         const state = ({ load: "loading", adopt: "ready", dismiss: "retiring" } as const)[kind];
         const replica = replicas.add(found, workerId, worker.link.sessionId, state);
@@ -327,10 +264,10 @@ export class Placement implements ReplicaGate {
 
   #talkTo(workers: readonly Worker[]): void {
     const { holdsFile } = this.#options;
-    const refs = [...this.#replicas.keys()].flatMap((model) => this.#refOf(model) ?? []);
+    const refs = this.#deployed.all.flatMap(({ model }) => this.#deployed.refOf(model) ?? []);
     for (const worker of workers)
       this.#orders.introduce(worker, refs, ({ file }) => holdsFile(worker.id, file));
-    for (const replicas of this.#replicas.values())
+    for (const replicas of this.#deployed.all)
       for (const replica of replicas.all) {
         const worker = this.#options.workers.get(replica.workerId);
         if (worker !== undefined) this.#orders.remind(replica, worker);
@@ -344,52 +281,10 @@ export class Placement implements ReplicaGate {
   }
 
   #standing(deployment: Deployment, survey: Survey): Standing {
-    const replicas = this.#replicasOf(deployment.model);
-    const model = this.#modelOf(deployment);
+    const replicas = this.#deployed.of(deployment.model);
+    const model = this.#deployed.modelOf(deployment);
     const sample = survey.sample(replicas, model);
     return { deployment, model, replicas, sample, inFlight: (replica) => survey.inFlight(replica) };
-  }
-
-  #openGates(): void {
-    this.#gates.clear();
-    for (const deployment of this.#options.deployments.list()) {
-      const replicas = this.#replicasOf(deployment.model);
-      const model = this.#modelOf(deployment);
-      if (model !== undefined) this.#gates.set(modelKey(model.ref), new Set());
-      for (const { ref, workerId, state } of replicas.all) {
-        if (state !== "ready") continue;
-        const key = modelKey(ref);
-        this.#gates.set(key, new Set([...(this.#gates.get(key) ?? []), workerId]));
-      }
-    }
-  }
-
-  #forgetUndeployed(): void {
-    for (const [model, replicas] of this.#replicas)
-      if (replicas.size === 0 && this.#options.deployments.find(model) === undefined)
-        this.#replicas.delete(model);
-  }
-
-  #replicasOf(model: string): Replicas {
-    let replicas = this.#replicas.get(model);
-    if (replicas === undefined) {
-      replicas = new Replicas(model, this.#options.clock);
-      this.#replicas.set(model, replicas);
-    }
-    return replicas;
-  }
-
-  #refOf(model: string): ModelRef | undefined {
-    const deployment = this.#options.deployments.find(model);
-    return deployment === undefined ? undefined : this.#modelOf(deployment)?.ref;
-  }
-
-  #modelOf({ model, version }: Deployment): Model | undefined {
-    try {
-      return this.#options.findModel(model, version);
-    } catch {
-      return undefined;
-    }
   }
 
   #lookSoon(): void {

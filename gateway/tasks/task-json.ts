@@ -1,6 +1,7 @@
 /** A task as HTTP clients see it. */
 
-import type { ChoiceJson, InferResponse, TaskJson } from "@legacygpu/shared/api/tasks";
+import type { InferResponse } from "@legacygpu/shared/api/inference";
+import type { ChoiceJson, TaskJson } from "@legacygpu/shared/api/tasks";
 import type { ModelRef, TaskOutput } from "@legacygpu/shared/protocol/messages";
 import type { Choice, ConsideredWorker } from "../dispatch/choice.ts";
 import type { Explanation } from "../scheduler/explanation.ts";

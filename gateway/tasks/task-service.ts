@@ -10,17 +10,17 @@ import { asLegacyGpuError, fail, fromWireError } from "@legacygpu/shared/errors"
 import { SortableIds, type TaskId } from "@legacygpu/shared/ids";
 import type { Logger } from "@legacygpu/shared/log";
 import type { ModelRef } from "@legacygpu/shared/protocol/messages";
-import { isFinal } from "@legacygpu/shared/task";
-import { isAdmin, type Principal } from "../auth/principal.ts";
+import type { Principal } from "../auth/principal.ts";
 import type { Choice } from "../dispatch/choice.ts";
 import type { Admission } from "../queue/admission.ts";
 import type { Explanation } from "../scheduler/explanation.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
-import type { Document, TaskQuery, TaskStore } from "../store/task-store.ts";
+import type { Document, TaskStore } from "../store/task-store.ts";
 import { AttemptJournal } from "./attempt-journal.ts";
 import { withinPermission } from "./permission.ts";
 import { beginAnew, groupOf, newTask, type TaskRecord, type WebhookEvent } from "./record.ts";
 import { orderOf, type Submission } from "./submission.ts";
+import { type TaskFilter, TaskLookup } from "./task-lookup.ts";
 import { TaskWatch } from "./task-watch.ts";
 
 /** How soon the end of a task is stored again when the disk was full. */
@@ -65,8 +65,6 @@ export interface Inference {
   cancel(reason: string): void;
 }
 
-export type TaskFilter = Omit<TaskQuery, "tenant" | "before"> & { readonly cursor?: string | undefined };
-
 export class TaskService {
   readonly #options: TaskServiceOptions;
   readonly #ids = new SortableIds();
@@ -75,18 +73,22 @@ export class TaskService {
   readonly #unstored = new Set<TaskId>();
   /** Tasks with ids of their clients' own that are on their way into the store. */
   readonly #arriving = new Map<TaskId, Promise<TaskRecord>>();
+  readonly #lookup: TaskLookup;
   readonly watch = new TaskWatch();
 
   constructor(options: TaskServiceOptions) {
-    const { clock, log, store, notifier } = options;
+    const { clock, log, store, scheduler, notifier } = options;
+    const { watch } = this;
     this.#options = options;
+    const isUnstored = (id: TaskId): boolean => this.#unstored.has(id);
+    this.#lookup = new TaskLookup({ clock, store, scheduler, watch, isUnstored });
     this.#journal = new AttemptJournal({
       clock,
       log,
       store,
       onStarted: (task) => notifier.deliveriesFor(task, "started"),
       onSaved: (task) => {
-        this.watch.announce(task);
+        watch.announce(task);
         if (task.webhook !== undefined) notifier.wake();
       },
     });
@@ -139,7 +141,7 @@ export class TaskService {
     submission: Submission & { readonly id: TaskId; readonly requestHash: string },
   ): Promise<{ task: TaskRecord; isNew: boolean }> {
     const { id, requestHash } = submission;
-    const known = (await this.#arriving.get(id)?.catch(() => undefined)) ?? (await this.#find(id));
+    const known = (await this.#arriving.get(id)?.catch(() => undefined)) ?? (await this.#lookup.find(id));
     if (known !== undefined) {
       if (known.tenant === principal.tenant && known.requestHash === requestHash)
         return { task: known, isNew: false };
@@ -175,28 +177,21 @@ export class TaskService {
   }
 
   /** @throws `task_not_found`, also for tasks of others. */
-  async get(principal: Principal, id: string): Promise<TaskRecord> {
-    const task = await this.#find(id as TaskId);
-    if (task !== undefined && (task.tenant === principal.tenant || isAdmin(principal))) return task;
-    throw fail("task_not_found", `There is no task ${id}.`);
+  get(principal: Principal, id: string): Promise<TaskRecord> {
+    return this.#lookup.get(principal, id);
   }
 
   /** For those who act for the gateway itself. */
   find(id: string): Promise<TaskRecord | undefined> {
-    return this.#find(id as TaskId);
+    return this.#lookup.find(id as TaskId);
   }
 
   /** Newest first, without results; admins see everybody's. */
-  async list(
+  list(
     principal: Principal,
     filter: TaskFilter,
   ): Promise<{ tasks: TaskRecord[]; nextCursor: string | null }> {
-    const { limit, cursor, ...rest } = filter;
-    const tenant = isAdmin(principal) ? undefined : principal.tenant;
-    const query = { ...rest, tenant, limit: limit + 1, before: cursor };
-    const found = filter.state === "RUNNING" ? this.#listRunning(query) : await this.#list(query);
-    const tasks = found.slice(0, limit);
-    return { tasks, nextCursor: found.length > limit ? (tasks.at(-1)?.id ?? null) : null };
+    return this.#lookup.list(principal, filter);
   }
 
   /** Idempotent: a task that has ended stays as it is. @throws `task_not_found` */
@@ -257,30 +252,12 @@ export class TaskService {
     return this.get(principal, id);
   }
 
-  /** Resolves when `isEnough`, asked now and after every change, says so, or after `timeoutMs`: with the task as it is then. */
-  async wait(
-    task: TaskRecord,
-    timeoutMs: number,
-    isEnough: (task: TaskRecord) => boolean = ({ state }) => isFinal(state),
-  ): Promise<TaskRecord> {
-    const { clock } = this.#options;
-    const isLate = await new Promise<boolean>((resolve) => {
-      const finish = (late: boolean): void => {
-        timer.cancel();
-        stop();
-        resolve(late);
-      };
-      const timer = clock.after(timeoutMs, () => finish(true));
-      const stop = this.watch.watch(task.id, (changed) => {
-        if (isEnough(changed)) finish(false);
-      });
-      // It may have ended, or be stored as ended in this moment.
-      void this.#find(task.id).then((now) => {
-        if (now === undefined || isEnough(now)) finish(false);
-      });
-    });
-    const latest = isLate ? this.#options.scheduler.view.recordOf(task.id) : await this.#find(task.id);
-    return latest ?? task;
+  /**
+   * Resolves when `isEnough`, asked now and after every change, says so, or after `timeoutMs`: with the task as it is then.
+   * @param isEnough default: it has ended.
+   */
+  wait(task: TaskRecord, timeoutMs: number, isEnough?: (task: TaskRecord) => boolean): Promise<TaskRecord> {
+    return this.#lookup.wait(task, timeoutMs, isEnough);
   }
 
   /** How many tasks of a batch are being run now. */
@@ -362,32 +339,6 @@ export class TaskService {
           clock.after(END_RETRY_MS, () => this.#storeEnd(task));
       },
     );
-  }
-
-  async #find(id: TaskId): Promise<TaskRecord | undefined> {
-    const { scheduler, store } = this.#options;
-    // A synchronous inference is nobody's to look up.
-    if (this.#unstored.has(id)) return undefined;
-    return scheduler.view.recordOf(id) ?? (await store.get(id));
-  }
-
-  #list(query: TaskQuery): Promise<TaskRecord[]> {
-    const { scheduler, store } = this.#options;
-    return store.list(query, (id) => scheduler.view.recordOf(id));
-  }
-
-  #listRunning({ tenant, model, site, tag, batchId, limit, before }: TaskQuery): TaskRecord[] {
-    return this.#options.scheduler.view
-      .running()
-      .filter((task) => !this.#unstored.has(task.id))
-      .filter((task) => tenant === undefined || task.tenant === tenant)
-      .filter((task) => model === undefined || task.model.name === model)
-      .filter((task) => site === undefined || task.attempts.some((attempt) => attempt.site === site))
-      .filter((task) => tag === undefined || task.tags.includes(tag))
-      .filter((task) => batchId === undefined || task.batch?.id === batchId)
-      .filter((task) => before === undefined || task.id < before)
-      .sort((a, b) => (a.id < b.id ? 1 : -1))
-      .slice(0, limit);
   }
 
   /** @throws `auth_forbidden` for a model or site that is not the principal's */

@@ -1,6 +1,6 @@
 /** Tensors as callers give them ↔ tensors on the wire, checked against what the model declares. */
 
-import type { InferRequest, InferResponse } from "@legacygpu/shared/api/tasks";
+import type { InferRequest, InferResponse } from "@legacygpu/shared/api/inference";
 import { fail } from "@legacygpu/shared/errors";
 import { elementCount, type Tensor, type TensorSpec } from "@legacygpu/shared/tensor";
 import { fitsShape } from "../models/inspection.ts";

@@ -11,77 +11,7 @@ import {
   STRATEGY_NAMES,
   TASK_STATES,
 } from "../task.ts";
-import { DATATYPES } from "../tensor.ts";
-
-/** One tensor in JSON: `data` is row-major, flat or nested. */
-export const jsonTensorSchema = z.strictObject({
-  name: z.string().min(1),
-  datatype: z.enum(DATATYPES),
-  shape: z.array(z.int().nonnegative()).max(32),
-  data: z.array(z.unknown()),
-  parameters: z.record(z.string(), z.unknown()).optional(),
-});
-export type JsonTensor = z.infer<typeof jsonTensorSchema>;
-
-/** An Open Inference Protocol inference request; the model's name is in the address. */
-export const inferRequestSchema = z.strictObject({
-  id: z.string().max(256).optional(),
-  parameters: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional(),
-  inputs: z.array(jsonTensorSchema).min(1).max(256),
-  outputs: z
-    .array(
-      z.strictObject({ name: z.string().min(1), parameters: z.record(z.string(), z.unknown()).optional() }),
-    )
-    .max(256)
-    .optional(),
-});
-export type InferRequest = z.infer<typeof inferRequestSchema>;
-
-const anyParameters = z.record(z.string(), z.unknown()).nullish();
-
-/**
- * The JSON part of `POST /v2/models/{m}/infer`: the same with tensors whose elements follow as bytes, and with null for what is not given, as
- * some clients write it. BF16 is known so that it can be refused for what it is.
- */
-export const protocolRequestSchema = z.strictObject({
-  id: z.string().max(256).nullish(),
-  parameters: anyParameters,
-  inputs: z
-    .array(
-      jsonTensorSchema.extend({
-        datatype: z.enum([...DATATYPES, "BF16"]),
-        data: z.array(z.unknown()).nullish(),
-        parameters: anyParameters,
-      }),
-    )
-    .min(1)
-    .max(256),
-  outputs: z
-    .array(z.strictObject({ name: z.string().min(1), parameters: anyParameters }))
-    .max(256)
-    .nullish(),
-});
-export type ProtocolRequest = z.infer<typeof protocolRequestSchema>;
-
-const predictionJsonSchema = z.object({ label: z.string(), index: z.int(), score: z.number() });
-
-/** An Open Inference Protocol inference response; `predictions` is ours, for models that classify. */
-export const inferResponseSchema = z.object({
-  id: z.string().optional(),
-  model_name: z.string(),
-  model_version: z.string(),
-  outputs: z.array(
-    z.object({
-      name: z.string(),
-      datatype: z.enum(DATATYPES),
-      shape: z.array(z.int()),
-      /** JSON has no NaN and no infinity: they are null. Whole numbers beyond 2^53 are bigints, for readers that keep their digits. */
-      data: z.array(z.union([z.number(), z.bigint(), z.boolean(), z.string(), z.null()])),
-    }),
-  ),
-  predictions: z.array(predictionJsonSchema).optional(),
-});
-export type InferResponse = z.infer<typeof inferResponseSchema>;
+import { inferRequestSchema, inferResponseSchema } from "./inference.ts";
 
 export const prioritySchema = z.enum(PRIORITIES);
 /** At most a week. */
@@ -106,7 +36,7 @@ export const taskInputJsonSchema = z.union(
 
 const shortText = z.string().min(1).max(64);
 const fewEntries = (entries: object): boolean => Object.keys(entries).length <= 16;
-const metadataSchema = z
+export const metadataSchema = z
   .record(z.string().max(64), z.string().max(512))
   .refine(fewEntries, "at most 16 entries");
 
@@ -145,7 +75,7 @@ export const taskWebhookSchema = z.union(
 );
 
 /** What single tasks and batches have in common. */
-const taskOptionsSchema = z.strictObject({
+export const taskOptionsSchema = z.strictObject({
   model: modelNameSchema,
   /** Absent: the newest version. */
   version: modelVersionSchema.optional(),
@@ -172,22 +102,6 @@ const taskOptionsSchema = z.strictObject({
 export const createTaskSchema = taskOptionsSchema.extend({ input: taskInputJsonSchema });
 export type CreateTask = z.input<typeof createTaskSchema>;
 export type TaskOptions = z.infer<typeof taskOptionsSchema>;
-
-export const batchItemSchema = z.strictObject({
-  input: taskInputJsonSchema,
-  /** The caller's own name for it, unique within the batch. */
-  external_reference: z.string().min(1).max(256).optional(),
-  metadata: metadataSchema.optional(),
-});
-export const MAX_BATCH_ITEMS = 10_000;
-const batchItems = z.array(batchItemSchema).min(1).max(MAX_BATCH_ITEMS);
-
-/** Body of `POST /batches`: everything but the inputs holds for all of them. */
-export const createBatchSchema = taskOptionsSchema.extend({ items: batchItems });
-export type CreateBatch = z.input<typeof createBatchSchema>;
-/** Body of `POST /batches/{id}/items`: more of the same. */
-export const addBatchItemsSchema = z.strictObject({ items: batchItems });
-export type AddBatchItems = z.input<typeof addBatchItemsSchema>;
 
 export const wireErrorJsonSchema = z.object({
   code: z.string(),
@@ -336,65 +250,6 @@ export type TaskList = z.infer<typeof taskListSchema>;
 
 /** Answer of `POST /dead-letters/retry` and `POST /dead-letters/purge`. */
 export const deadLetterCountSchema = z.object({ count: z.int() });
-
-export const batchJsonSchema = z.object({
-  id: z.string(),
-  object: z.literal("batch"),
-  model: z.string(),
-  version: z.string(),
-  created_at: timestamp,
-  /** COMPLETED when every task has ended, in whatever state. */
-  status: z.enum(["RUNNING", "COMPLETED"]),
-  counts: z.object({
-    total: z.int(),
-    pending: z.int(),
-    running: z.int(),
-    completed: z.int(),
-    failed: z.int(),
-    cancelled: z.int(),
-    timed_out: z.int(),
-  }),
-  urls: z.object({ self: z.string(), items: z.string(), results: z.string(), cancel: z.string() }),
-});
-export type BatchJson = z.infer<typeof batchJsonSchema>;
-
-/** One line of `GET /batches/{id}/results`, in the order of the items. */
-export const batchResultSchema = z.object({
-  index: z.int(),
-  external_reference: z.string().optional(),
-  task: z.string(),
-  status: z.enum(TASK_STATES),
-  result: inferResponseSchema.nullable(),
-  error: wireErrorJsonSchema.nullable(),
-});
-export type BatchResult = z.infer<typeof batchResultSchema>;
-
-/**
- * Events of `GET /tasks/{id}/events`, in the order in which they can happen. `seq` rises by one with every event of a task, across restarts; an
- * event without `seq` (progress) is not kept. `attempt_failed` also stands for an attempt whose worker was lost.
- */
-export const TASK_EVENTS = [
-  "queued",
-  "assigned",
-  "started",
-  "progress",
-  "attempt_failed",
-  "completed",
-  "reset",
-] as const;
-export const taskEventSchema = z.object({
-  seq: z.int().optional(),
-  at: timestamp,
-  task: z.string(),
-  /** `assigned`, `started`, `attempt_failed` */
-  attempt: z.object({ n: z.int(), worker: z.string(), site: z.string(), token: z.int() }).optional(),
-  /** `attempt_failed` */
-  error: wireErrorJsonSchema.optional(),
-  progress: z.object({ phase: z.string(), percent: z.number().optional() }).optional(),
-  /** `completed` has the whole task as it ended, whichever its state; `reset` the task as it stands, when the events asked for are not known. */
-  snapshot: taskJsonSchema.optional(),
-});
-export type TaskEventJson = z.infer<typeof taskEventSchema>;
 
 /** `GET /models/{model}/queue` */
 export const modelQueueSchema = z.object({

@@ -5,8 +5,8 @@ import {
   type BatchJson,
   type BatchResult,
   createBatchSchema,
-  type TaskOptions,
-} from "@legacygpu/shared/api/tasks";
+} from "@legacygpu/shared/api/batches";
+import type { TaskOptions } from "@legacygpu/shared/api/tasks";
 import { fail } from "@legacygpu/shared/errors";
 import type { Principal } from "../../auth/principal.ts";
 import type { Batch, Batches, Counts, NewItem } from "../../tasks/batches.ts";

@@ -1,6 +1,6 @@
 /** The Open Inference Protocol, version 2: what the server and its models are, and synchronous inference with tensors in JSON, as bytes or both. */
 
-import { protocolRequestSchema } from "@legacygpu/shared/api/tasks";
+import { protocolRequestSchema } from "@legacygpu/shared/api/inference";
 import { fail } from "@legacygpu/shared/errors";
 import { VERSION } from "@legacygpu/shared/version";
 import { mayUseModel, type Principal, requireModel } from "../../auth/principal.ts";

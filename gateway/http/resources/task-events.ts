@@ -1,6 +1,6 @@
 /** Events of one task, and of all tasks of a key, as they happen (server-sent events). */
 
-import type { TaskEventJson } from "@legacygpu/shared/api/tasks";
+import type { TaskEventJson } from "@legacygpu/shared/api/task-events";
 import { type Clock, sleep } from "@legacygpu/shared/clock";
 import { isFinal } from "@legacygpu/shared/task";
 import { isAdmin, type Principal } from "../../auth/principal.ts";

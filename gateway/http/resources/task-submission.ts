@@ -1,11 +1,11 @@
 /** Reads what a caller wants to have run: from JSON, from a picture as the body, or from an upload. Nothing is accepted here. */
 
+import type { batchItemSchema } from "@legacygpu/shared/api/batches";
+import { inferRequestSchema } from "@legacygpu/shared/api/inference";
 import {
-  type batchItemSchema,
   createTaskSchema,
   deadlineMsSchema,
   explainQuerySchema,
-  inferRequestSchema,
   prioritySchema,
   type TaskOptions,
   type taskInputJsonSchema,
