@@ -11,6 +11,7 @@ import { every } from "@legacygpu/shared/clock";
 import { Arrivals } from "./arrivals.ts";
 import type { Choice } from "./choice.ts";
 import { ALL_MECHANISMS, Copies, type Mechanisms } from "./copies.ts";
+import { believedMs, fitsInto } from "./doubt.ts";
 import { explainChoice } from "./explain-choice.ts";
 import { Fleet } from "./fleet.ts";
 import { FleetWorker } from "./fleet-worker.ts";
@@ -132,9 +133,9 @@ export class Dispatcher {
     this.changed(worker);
   }
 
-  /** It does not take tasks of the model for a while. */
-  refused(worker: FleetWorker, model: string, untilMs: number): void {
-    worker.refuse(model, untilMs);
+  /** @param untilMs the models that it does not take tasks of for a while. It takes all others. */
+  refusals(worker: FleetWorker, untilMs: ReadonlyMap<string, number>): void {
+    worker.refuseOnly(untilMs);
     this.changed(worker);
   }
 
@@ -159,11 +160,14 @@ export class Dispatcher {
     const nowMs = clock.monotonic();
     const { worker, task } = flight;
     worker.health.heard(nowMs);
+    const executeMs = believedMs(flight, report, nowMs);
     this.#end(flight, report.isOk);
     if (report.isOk) {
       if (worker.health.succeeded(nowMs - worker.oneWayMs, flight.sentAtMs)) this.#watch.trust(worker);
-      if (report.loadMs > 1) this.#loadPrices.observe(task.model, report.loadMs);
-      this.#speeds.observe(worker, task.model, report, nowMs);
+      if (fitsInto(nowMs - flight.sentAtMs, report)) {
+        if (report.loadMs > 1) this.#loadPrices.observe(task.model, report.loadMs);
+        this.#speeds.observe(worker, task.model, { executeMs, batchSize: report.batchSize }, nowMs);
+      }
     } else {
       task.firstFailedAtMs ??= nowMs - worker.oneWayMs;
       if (worker.health.failed(nowMs - flight.sentAtMs, flight.sentAtMs)) this.#watch.eject(worker);

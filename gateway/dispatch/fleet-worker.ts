@@ -2,6 +2,7 @@
 
 import type { Candidate } from "../balancers/strategy.ts";
 import type { Cohort } from "./cohort.ts";
+import { Doubt } from "./doubt.ts";
 import type { Flight } from "./flight.ts";
 import { WorkerHealth } from "./health.ts";
 import type { Run, WaitingBatch } from "./lanes.ts";
@@ -11,6 +12,8 @@ import { WorkerSpeed } from "./speeds.ts";
 
 /** How early before a slot gets free, in its uncertainty, when nothing presses. */
 const EASY = 0.05;
+
+const NO_REFUSALS: ReadonlyMap<string, number> = new Map();
 
 export class FleetWorker implements Candidate {
   readonly facts: WorkerFacts;
@@ -23,9 +26,10 @@ export class FleetWorker implements Candidate {
   readonly waitingBatches: WaitingBatch[] = [];
   readonly speed: WorkerSpeed;
   readonly health: WorkerHealth;
+  readonly doubt = new Doubt();
   readonly residency: Residency;
   /** Models that it has refused, and until when. */
-  readonly #refusedUntilMs = new Map<string, number>();
+  #refusedUntilMs: ReadonlyMap<string, number> = NO_REFUSALS;
   /** False while it has no link, or finishes what it holds. */
   isAvailable = true;
 
@@ -61,6 +65,7 @@ export class FleetWorker implements Candidate {
   keyStep = Number.NaN;
   keySignature = "";
   keyRefusals = "";
+  keyCapability = "";
   #refusals = "";
 
   constructor(facts: WorkerFacts, serial: number, nowMs: number) {
@@ -125,21 +130,18 @@ export class FleetWorker implements Candidate {
     return nowMs < (this.#refusedUntilMs.get(model) ?? 0);
   }
 
-  refuse(model: string, untilMs: number): void {
-    this.#refusedUntilMs.set(model, untilMs);
+  refuseOnly(untilMs: ReadonlyMap<string, number>): void {
+    this.#refusedUntilMs = untilMs;
     this.#nameRefusals();
   }
 
   /** @returns whether it takes a model again that it has refused. */
   forgetRefusals(nowMs: number): boolean {
-    let isChanged = false;
-    for (const [model, untilMs] of this.#refusedUntilMs) {
-      if (nowMs < untilMs) continue;
-      this.#refusedUntilMs.delete(model);
-      isChanged = true;
-    }
-    if (isChanged) this.#nameRefusals();
-    return isChanged;
+    if (this.#refusedUntilMs.size === 0) return false;
+    const left = [...this.#refusedUntilMs].filter(([, untilMs]) => nowMs < untilMs);
+    if (left.length === this.#refusedUntilMs.size) return false;
+    this.refuseOnly(new Map(left));
+    return true;
   }
 
   #nameRefusals(): void {

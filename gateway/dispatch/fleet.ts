@@ -153,12 +153,18 @@ export class Fleet {
     const step = Math.abs(speed - worker.keyStep) < EDGE ? worker.keyStep : Math.round(speed);
     const { signature } = worker.residency;
     const { refusals } = worker;
-    if (worker.keyStep === step && worker.keySignature === signature && worker.keyRefusals === refusals)
+    const { site, capability } = worker.facts;
+    if (
+      worker.keyStep === step &&
+      worker.keySignature === signature &&
+      worker.keyRefusals === refusals &&
+      worker.keyCapability === capability
+    )
       return worker.key;
     worker.keyStep = step;
     worker.keySignature = signature;
     worker.keyRefusals = refusals;
-    const { site, capability } = worker.facts;
+    worker.keyCapability = capability;
     worker.key = [step, site, capability, signature, refusals].join("\n");
     return worker.key;
   }

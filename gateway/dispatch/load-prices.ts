@@ -9,6 +9,7 @@
 import type { Arrivals } from "./arrivals.ts";
 import type { Fleet } from "./fleet.ts";
 import type { FleetWorker } from "./fleet-worker.ts";
+import { Latest } from "./latest.ts";
 
 const FIRST_GUESS_MS = 1000;
 const GAIN = 0.2;
@@ -21,11 +22,12 @@ const EVICTION_GAP = 6;
 const EVICTING_SHARE = 0.15;
 const EVICTING_FOR = 1.5;
 const MAX_REGRET = 4;
+const MAX_MODELS = 4096;
 
 export class LoadPrices {
   readonly #fleet: Fleet;
   readonly #arrivals: Arrivals;
-  readonly #models = new Map<string, number>();
+  readonly #models = new Latest<number>(MAX_MODELS);
   /** Workers that have been told to load a model for which another one leaves, with the time. */
   #evicting: { readonly worker: FleetWorker; readonly atMs: number }[] = [];
   #anyMs = FIRST_GUESS_MS;

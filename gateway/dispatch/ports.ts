@@ -29,7 +29,7 @@ export interface WorkerFacts {
   readonly slots: number;
   /** Workers of one class are expected to be about as fast as each other: for instance the name of the card. */
   readonly hardwareClass: string;
-  /** Workers with equal texts meet the same requirements. */
+  /** Workers with equal texts meet the same requirements. Whoever changes it calls {@link Dispatcher.changed}. */
   readonly capability: string;
   readonly path: Path;
   /** Of its largest card, or of the machine when it has none; undefined: not known. */
@@ -91,6 +91,8 @@ export interface Report {
   readonly batchSize: number;
   /** Runs that were under way there when this one began, itself included; undefined: not told. */
   readonly concurrency?: number | undefined;
+  /** Of its output; undefined: it has none to speak of. */
+  readonly outputBytes?: number | undefined;
 }
 
 export interface DispatcherOptions {

@@ -10,7 +10,7 @@
  */
 
 import type { FleetWorker } from "./fleet-worker.ts";
-import type { Report } from "./ports.ts";
+import { Latest } from "./latest.ts";
 
 const FIRST_GUESS_MS = 50;
 const FIRST_VARIANCE = 0.2;
@@ -34,6 +34,10 @@ const MIN_SERVICE_MS = 0.05;
 /** A worker that is so much slower than it used to be is degraded: e^0.4, one and a half times. */
 const DEGRADED_LOG = 0.4;
 const FIRST_BATCH_COST = 0.15;
+/** Versions come and go, and what hardware calls itself its agents say. */
+const MAX_MODELS = 4096;
+const MAX_CLASSES = 1024;
+const MAX_RESIDUALS = 256;
 
 interface ModelSpeed {
   logMs: number;
@@ -60,7 +64,7 @@ export class WorkerSpeed {
   usualLog: number | undefined = undefined;
   /** Of the latest answer. */
   observedAtMs: number;
-  readonly residuals = new Map<string, Residual>();
+  readonly residuals = new Latest<Residual>(MAX_RESIDUALS);
   cusumSlower = 0;
   cusumFaster = 0;
   runSlower = 0;
@@ -80,9 +84,15 @@ export class WorkerSpeed {
   }
 }
 
+/** How long one run took, and how many tasks were in it. */
+export interface Observed {
+  readonly executeMs: number;
+  readonly batchSize: number;
+}
+
 export class Speeds {
-  readonly #models = new Map<string, ModelSpeed>();
-  readonly #classes = new Map<string, { log: number; count: number }>();
+  readonly #models = new Latest<ModelSpeed>(MAX_MODELS);
+  readonly #classes = new Latest<{ log: number; count: number }>(MAX_CLASSES);
   #variance = FIRST_VARIANCE;
   /** Of a task as they come, on a worker of usual speed. */
   #mixMs = FIRST_GUESS_MS;
@@ -117,14 +127,14 @@ export class Speeds {
   }
 
   /** A good answer. */
-  observe(worker: FleetWorker, model: string, report: Report, nowMs: number): void {
+  observe(worker: FleetWorker, model: string, observed: Observed, nowMs: number): void {
     const { speed } = worker;
     speed.observedAtMs = nowMs;
-    if (isSameBatch(speed, report, nowMs)) return;
-    const known = this.#modelOf(model, worker, report);
-    this.#learnBatchCost(known, worker, model, report);
+    if (isSameBatch(speed, observed, nowMs)) return;
+    const known = this.#modelOf(model, worker, observed);
+    this.#learnBatchCost(known, worker, model, observed);
     const x = Math.log(
-      Math.max(MIN_SERVICE_MS, report.executeMs / (1 + known.batchCost * (report.batchSize - 1))),
+      Math.max(MIN_SERVICE_MS, observed.executeMs / (1 + known.batchCost * (observed.batchSize - 1))),
     );
     const priorLog = this.#speedLog(worker);
     const error = x - this.#logOf(worker, model);
@@ -150,9 +160,12 @@ export class Speeds {
     learnUsual(speed);
   }
 
-  #modelOf(model: string, worker: FleetWorker, { executeMs, batchSize }: Report): ModelSpeed {
+  #modelOf(model: string, worker: FleetWorker, { executeMs, batchSize }: Observed): ModelSpeed {
     const known = this.#models.get(model);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      this.#models.set(model, known);
+      return known;
+    }
     const factor = 1 + FIRST_BATCH_COST * (batchSize - 1);
     const made: ModelSpeed = {
       logMs: Math.log(Math.max(MIN_SERVICE_MS, executeMs / factor)) - this.#speedLog(worker),
@@ -185,8 +198,8 @@ export class Speeds {
   }
 
   /** Against what one alone would have taken there. */
-  #learnBatchCost(known: ModelSpeed, worker: FleetWorker, model: string, report: Report): void {
-    const { batchSize, executeMs } = report;
+  #learnBatchCost(known: ModelSpeed, worker: FleetWorker, model: string, observed: Observed): void {
+    const { batchSize, executeMs } = observed;
     if (batchSize < 2 || known.count < 5) return;
     const aloneMs = this.expectedMs(worker, model);
     const cost = Math.max(0, Math.min(1, (executeMs / aloneMs - 1) / (batchSize - 1)));
@@ -200,21 +213,15 @@ export class Speeds {
   }
 
   #learnResidual({ residuals }: WorkerSpeed, model: string, log: number): void {
-    let residual = residuals.get(model);
-    if (residual === undefined) {
-      residual = { log: 0, count: 0 };
-      residuals.set(model, residual);
-    }
+    const residual = residuals.get(model) ?? { log: 0, count: 0 };
+    residuals.set(model, residual);
     residual.count = Math.min(MAX_RESIDUAL_COUNT, residual.count + 1);
     residual.log += Math.max(0.02, 1 / (residual.count + 1)) * (log - residual.log);
   }
 
   #learnClass({ speed, facts }: FleetWorker): void {
-    let known = this.#classes.get(facts.hardwareClass);
-    if (known === undefined) {
-      known = { log: speed.log, count: 0 };
-      this.#classes.set(facts.hardwareClass, known);
-    }
+    const known = this.#classes.get(facts.hardwareClass) ?? { log: speed.log, count: 0 };
+    this.#classes.set(facts.hardwareClass, known);
     known.count += 1;
     known.log += Math.max(0.03, 1 / (known.count + 1)) * (speed.log - known.log);
   }
@@ -273,7 +280,7 @@ function learnUsual(speed: WorkerSpeed): void {
   speed.usualLog += (speed.isDegraded ? 0.001 : 0.02) * (speed.log - speed.usualLog);
 }
 
-function isSameBatch(speed: WorkerSpeed, { batchSize, executeMs }: Report, nowMs: number): boolean {
+function isSameBatch(speed: WorkerSpeed, { batchSize, executeMs }: Observed, nowMs: number): boolean {
   // Mates report the same time of one run, at about the same moment.
   const isSame = batchSize > 1 && speed.batchMs === executeMs && nowMs - speed.batchAtMs < executeMs;
   speed.batchAtMs = nowMs;

@@ -103,11 +103,12 @@ export class ModelRepository {
   /** Tells every worker that may have it to forget it; what runs goes on. */
   unload({ ref: { name, version } }: Model): void {
     const key = modelKey({ name, version });
-    for (const worker of this.#parts.registry.all) {
+    const { registry } = this.#parts;
+    for (const worker of registry.all) {
       if (!worker.models.has(key)) continue;
       worker.link?.send({ type: "unload_model", name, version });
       // It will say so itself; until then nobody is to take it for loaded.
-      worker.models.set(key, { type: "model_state", name, version, state: "unloaded" });
+      registry.modelState(worker, { type: "model_state", name, version, state: "unloaded" });
     }
   }
 

@@ -49,9 +49,9 @@ export interface HubOptions {
   readonly outputs: AttemptOutputs;
   /** Told of what workers say of models, after it has been noted with the worker. */
   readonly onModelState?: ((worker: Worker, message: ModelStateMessage) => void) | undefined;
-  /** Told of every ping, and of every sign of life. */
   /** For the pings, so that no agent can answer one that it has not received. Default: those of the system. */
   readonly randomBytes?: RandomBytes | undefined;
+  /** Told of every ping, and of every sign of life. */
   readonly health?: LinkHealth | undefined;
   readonly heartbeatIntervalMs: number;
   readonly heartbeatTimeoutMs: number;

@@ -40,8 +40,10 @@ export function learnFromAnswer(worker: Worker, answer: Answer, nowMs: number): 
 }
 
 function learnRtt(worker: Worker, { timings, sentAtMs }: Answer, totalMs: number): void {
-  const rttMs = totalMs - timings.queuedMs - timings.fetchMs - timings.loadMs - serviceMs(timings);
-  if (rttMs <= 0) return;
+  const leftMs = totalMs - timings.queuedMs - timings.fetchMs - timings.loadMs - serviceMs(timings);
+  if (leftMs <= 0) return;
+  // Nobody can answer a ping too early, but anybody can say that a task stood in their queue.
+  const rttMs = Math.max(leftMs, worker.path.pings.minimumMs ?? 0);
   const isQueued = (worker.link?.unacknowledgedBytes ?? 0) > QUEUE_BYTES;
   worker.path.answered({ rttMs, sentAtMs, isQueued });
 }

@@ -3,6 +3,7 @@
 import type { Clock, Timer } from "@legacygpu/shared/clock";
 import type { Logger } from "@legacygpu/shared/log";
 import type { WorkerState } from "@legacygpu/shared/task";
+import { modelKey } from "../tasks/record.ts";
 import { type Answer, learnFromAnswer } from "./answer.ts";
 import { Sites } from "./sites.ts";
 import { type Hello, type ModelStateMessage, type NeedsOf, Worker, type WorkerLink } from "./worker.ts";
@@ -115,7 +116,10 @@ export class Registry {
 
   /** What an agent tells of a model. */
   modelState(worker: Worker, message: ModelStateMessage): void {
+    const before = worker.models.get(modelKey(message))?.state;
     worker.heard(message, this.#options.clock.now());
+    // That a download has come further changes nothing for anybody.
+    if (before === message.state && (before === "downloading" || before === "loading")) return;
     for (const watcher of this.#watchers) watcher.modelsChanged(worker);
   }
 

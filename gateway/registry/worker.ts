@@ -39,6 +39,9 @@ export interface WorkerLink {
 /** How long a worker that could not load a model is not asked again. */
 const MODEL_FAILURE_MS = 30_000;
 
+/** A name with a version is cheap to invent. */
+const MAX_MODELS = 1000;
+
 const MIB = 1024 * 1024;
 
 /** What the manifest of a model asks of a worker; undefined when it asks nothing, or there is no such model. */
@@ -137,16 +140,30 @@ export class Worker {
 
   /** @param forMs how long it wants not to be asked; what it said before may be longer. */
   modelFailed(model: { name: string; version: string }, nowMs: number, forMs = MODEL_FAILURE_MS): void {
+    for (const [key, untilMs] of this.#modelFailedUntilMs)
+      if (untilMs < nowMs) this.#modelFailedUntilMs.delete(key);
     const key = modelKey(model);
-    this.#modelFailedUntilMs.set(key, Math.max(this.#modelFailedUntilMs.get(key) ?? 0, nowMs + forMs));
+    const knownMs = this.#modelFailedUntilMs.get(key) ?? 0;
+    if (knownMs === 0 && this.#modelFailedUntilMs.size >= MAX_MODELS) return;
+    this.#modelFailedUntilMs.set(key, Math.max(knownMs, nowMs + forMs));
   }
 
   /** What the agent tells of a model. */
   heard(message: ModelStateMessage, nowMs: number): void {
-    this.models.set(modelKey(message), message);
+    const key = modelKey(message);
+    if (!this.models.has(key) && this.models.size >= MAX_MODELS) this.#forgetModel();
+    this.models.set(key, message);
     const { state, retryAfterMs } = message;
     if (state === "failed" && retryAfterMs !== undefined) this.modelFailed(message, nowMs, retryAfterMs);
-    if (state === "ready" || state === "unloaded") this.#modelFailedUntilMs.delete(modelKey(message));
+    if (state === "ready" || state === "unloaded") this.#modelFailedUntilMs.delete(key);
+  }
+
+  /** One that is not in its memory, if there is any. */
+  #forgetModel(): void {
+    const [first] = this.models.keys();
+    const idle = [...this.models].find(([, { state }]) => state !== "ready");
+    const key = idle?.[0] ?? first;
+    if (key !== undefined) this.models.delete(key);
   }
 
   #meets({ providers, min_vram_mb: leastVramMib = 0 }: Requirements): boolean {

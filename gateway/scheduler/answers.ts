@@ -18,6 +18,7 @@ import type { Worker } from "../registry/worker.ts";
 import type { TaskRecord } from "../tasks/record.ts";
 import type { AttemptEnds } from "./attempt-ends.ts";
 import type { AttemptTable, Held } from "./attempt-table.ts";
+import { believable, heldMs } from "./believable.ts";
 import type { Dispatching } from "./dispatching.ts";
 import type { Entry } from "./entry.ts";
 import type { Ledger } from "./ledger.ts";
@@ -68,12 +69,13 @@ export class Answers {
     this.#ledger.changed(held.entry);
   }
 
-  completed(worker: Worker, token: number, output: TaskOutput, timings: AttemptTimings): void {
-    const held = this.#answered(worker, token, timings);
+  completed(worker: Worker, token: number, output: TaskOutput, told: AttemptTimings): void {
+    const held = this.#answered(worker, token, told);
     const task = held?.entry.task;
     if (held === undefined || task === undefined) return;
     const { entry, attempt } = held;
     const { clock, registry } = this.#options;
+    const timings = believable(told, heldMs(attempt, clock));
     const { sentAtMs } = attempt;
     this.#noteBegun(held);
     task.timings = taskTimings(timings, { queuedAtMs: entry.queuedAtMs, sentAtMs, nowMs: clock.monotonic() });
@@ -82,7 +84,7 @@ export class Answers {
     this.#waiting.succeeded();
     const { model, inputBytes, outputBytes } = task;
     registry.noteAnswer(worker, { model, timings, sentAtMs, inputBytes, outputBytes });
-    if (attempt.flight !== undefined) this.#dispatching.completed(attempt.flight, timings);
+    if (attempt.flight !== undefined) this.#dispatching.completed(attempt.flight, timings, outputBytes);
     for (const flight of entry.trouble?.suspects ?? []) this.#dispatching.blamed(flight);
     this.#ends.answered(entry, attempt, "completed");
     this.#ends.supersede(entry);

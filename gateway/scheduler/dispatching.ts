@@ -16,8 +16,8 @@ import type { Flight, FlightPurpose } from "../dispatch/flight.ts";
 import { serviceMs } from "../registry/answer.ts";
 import type { Registry, WorkerWatcher } from "../registry/registry.ts";
 import type { Worker } from "../registry/worker.ts";
-import { modelKey } from "../tasks/record.ts";
-import { meetsRequirements } from "./able.ts";
+import { modelKey, type Placement } from "../tasks/record.ts";
+import { meetsRequirements, REGION_LABEL } from "./able.ts";
 import type { Entry } from "./entry.ts";
 import type { Groups } from "./groups.ts";
 import type { ReplicaGate } from "./replica-gate.ts";
@@ -30,6 +30,9 @@ const MACHINE_FAULTS: ReadonlySet<string> = new Set([
   "transfer_failed",
   "internal",
 ]);
+
+/** Who asks for more of them wants every worker told apart. */
+const MAX_ASKED_LABELS = 64;
 
 export interface DispatchingOptions {
   readonly clock: Clock;
@@ -51,6 +54,8 @@ export class Dispatching implements WorkerWatcher {
   readonly #options: DispatchingOptions;
   readonly #dispatcher: Dispatcher;
   readonly #members = new Map<Worker, FleetWorker>();
+  /** Names of labels that a placement has asked for. */
+  readonly #askedLabels = new Set<string>();
   /** Why a task failed on a worker last. */
   readonly #lastFaults = new WeakMap<Worker, string>();
 
@@ -78,7 +83,9 @@ export class Dispatching implements WorkerWatcher {
   // ---- workers
 
   arrived(worker: Worker): void {
-    const member = this.#dispatcher.join(new ScheduledWorker(worker, this.#options.maxBatchOf));
+    const facts = new ScheduledWorker(worker, this.#options.maxBatchOf);
+    facts.tellApartBy(this.#tellingLabels);
+    const member = this.#dispatcher.join(facts);
     this.#members.set(worker, member);
     this.modelsChanged(worker);
   }
@@ -98,8 +105,9 @@ export class Dispatching implements WorkerWatcher {
     const member = this.#members.get(worker);
     if (member === undefined) return;
     const { clock } = this.#options;
-    for (const [model, untilMs] of worker.refusals)
-      this.#dispatcher.refused(member, model, clock.monotonic() + untilMs - clock.now());
+    const aheadMs = clock.monotonic() - clock.now();
+    const refusals = [...worker.refusals].map(([model, untilMs]) => [model, untilMs + aheadMs] as const);
+    this.#dispatcher.refusals(member, new Map(refusals));
     const resident = [...worker.models].filter(([, { state }]) => state === "ready").map(([model]) => model);
     this.#dispatcher.residents(member, resident);
   }
@@ -159,15 +167,20 @@ export class Dispatching implements WorkerWatcher {
     return member === undefined ? undefined : this.#dispatcher.send(entry, member, purpose);
   }
 
-  completed(flight: Flight, timings: AttemptTimings): void {
-    factsOf(flight.worker).ranAsOne(flight.task.model, timings.batchSize ?? 1);
+  /** @param outputBytes that came with it */
+  completed(flight: Flight, timings: AttemptTimings, outputBytes = 0): void {
+    const { model } = flight.task;
+    // More than are allowed to run together did not.
+    const batchSize = Math.min(timings.batchSize ?? 1, this.#options.maxBatchOf(model));
+    factsOf(flight.worker).ranAsOne(model, batchSize);
     this.#dispatcher.answered(flight, {
       isOk: true,
       queuedMs: timings.queuedMs,
       executeMs: serviceMs(timings),
       loadMs: timings.loadMs,
-      batchSize: timings.batchSize ?? 1,
+      batchSize,
       concurrency: timings.concurrency,
+      outputBytes,
     });
   }
 
@@ -196,7 +209,27 @@ export class Dispatching implements WorkerWatcher {
   // ---- inside
 
   #name(entry: Entry): void {
-    if (entry.model === "") entry.model = modelKey(this.#options.groups.requirements(entry.group).model);
+    if (entry.model !== "") return;
+    const { model, placement } = this.#options.groups.requirements(entry.group);
+    entry.model = modelKey(model);
+    if (placement !== undefined) this.#noteLabels(placement);
+  }
+
+  #noteLabels({ labels = {}, residency }: Placement): void {
+    const known = this.#askedLabels.size;
+    if (known > MAX_ASKED_LABELS) return;
+    for (const name of Object.keys(labels)) this.#askedLabels.add(name);
+    if (residency !== undefined) this.#askedLabels.add(REGION_LABEL);
+    if (this.#askedLabels.size === known) return;
+    for (const member of this.#members.values()) {
+      factsOf(member).tellApartBy(this.#tellingLabels);
+      this.#dispatcher.changed(member);
+    }
+  }
+
+  /** Undefined: all that a worker has. */
+  get #tellingLabels(): ReadonlySet<string> | undefined {
+    return this.#askedLabels.size > MAX_ASKED_LABELS ? undefined : this.#askedLabels;
   }
 
   #healthChanged(worker: Worker, isTrusted: boolean, forMs: number): void {

@@ -1,6 +1,7 @@
 /** What the dispatcher has to know of a worker, from what its agent said and from what is measured. */
 
 import { vramBytesOf } from "../balancers/known-cards.ts";
+import { Latest } from "../dispatch/latest.ts";
 import type { Path, WorkerFacts } from "../dispatch/ports.ts";
 import type { Worker } from "../registry/worker.ts";
 
@@ -9,6 +10,7 @@ export type MaxBatchOf = (model: string) => number;
 
 /** How fast a smaller batch than usual makes the usual one smaller; a larger one counts at once. */
 const BATCH_DECAY = 0.05;
+const MAX_MODELS = 256;
 
 export class ScheduledWorker implements WorkerFacts {
   readonly worker: Worker;
@@ -16,16 +18,17 @@ export class ScheduledWorker implements WorkerFacts {
   readonly site: string;
   readonly slots: number;
   readonly hardwareClass: string;
-  readonly capability: string;
+  /** Workers are told apart by the labels that have ever been asked for; most are names of boxes, and would make each one of a kind. */
+  capability = "";
   readonly path: Path;
   readonly memoryBytes: number;
   readonly hasCard: boolean;
   readonly #largestBatch: MaxBatchOf;
   /** How many tasks of a model it runs as one, usually. */
-  readonly #usualBatches = new Map<string, number>();
+  readonly #usualBatches = new Latest<number>(MAX_MODELS);
 
   constructor(worker: Worker, largestBatch: MaxBatchOf) {
-    const { site, slots, providers, labels, hardware } = worker.hello;
+    const { site, slots, providers, hardware } = worker.hello;
     this.worker = worker;
     this.id = worker.id;
     this.site = site;
@@ -37,8 +40,18 @@ export class ScheduledWorker implements WorkerFacts {
     this.memoryBytes = this.hasCard && cardBytes > 0 ? cardBytes : hardware.memoryBytes;
     const computesOn = this.hasCard ? hardware.gpus[0]?.name : hardware.cpu.model;
     this.hardwareClass = `${providers[0] ?? "cpu"} ${computesOn ?? ""}`;
+    this.tellApartBy([]);
+  }
+
+  /** @param labelNames those that a placement may ask for; undefined: any */
+  tellApartBy(labelNames: Iterable<string> | undefined): void {
+    const { providers, labels, hardware } = this.worker.hello;
     const cards = hardware.gpus.map((gpu) => [gpu.name, vramBytesOf(gpu) ?? 0]);
-    this.capability = JSON.stringify([providers, Object.entries(labels).toSorted(), cards]);
+    const wanted =
+      labelNames === undefined
+        ? Object.entries(labels).toSorted()
+        : [...labelNames].map((name) => labels[name] ?? null);
+    this.capability = JSON.stringify([providers, cards, wanted]);
   }
 
   get canSend(): boolean {

@@ -54,7 +54,7 @@ export class KnownPlaces {
     this.#index();
   }
 
-  /** It has left: its name stays known. */
+  /** It has left: its name stays known. Whole sites leave at once, so nothing is gone through here. */
   gone(worker: Worker): void {
     this.#remember([worker]);
   }
@@ -72,6 +72,8 @@ export class KnownPlaces {
     const wanted = [...Object.entries(labels), ...residency.map((region) => [REGION_LABEL, region] as const)];
     if (this.#hasAll(sites, wanted)) return;
     this.#remember(this.#parts.registry.all);
+    this.#forget();
+    this.#index();
     if (this.#sites.size === 0) return;
     for (const name of sites) {
       // Of a site that is not the credential's nothing is told, not even that there is none.
@@ -113,13 +115,16 @@ export class KnownPlaces {
       this.#seen.set(id, seen);
       news.push(seen);
     }
-    for (const { id, seenAtMs } of this.#seen.values()) if (nowMs - seenAtMs > KEEP_MS) this.#seen.delete(id);
-    this.#index();
     if (news.length === 0) return;
     const put = documents.put(
       news.map((value) => ({ collection: COLLECTION, id: value.id, value, expiresAtMs: nowMs + KEEP_MS })),
     );
     put.catch((error: unknown) => log.warn({ err: error }, "the places of workers were not stored"));
+  }
+
+  #forget(): void {
+    const nowMs = this.#parts.clock.now();
+    for (const { id, seenAtMs } of this.#seen.values()) if (nowMs - seenAtMs > KEEP_MS) this.#seen.delete(id);
   }
 
   #index(): void {

@@ -96,6 +96,8 @@ class World {
           this.rig.submit({
             maxAttempts: 20,
             backoffMs: 2000,
+            // Copies have more than one holder: they have a model of their own.
+            mayBeCopied: false,
             ...(step.deadlineMs === undefined ? {} : { deadlineMs: step.deadlineMs }),
           }),
         );

@@ -33,3 +33,17 @@ test("a model whose tasks run alone is never expected to be joined, whatever a w
   worker.ranAsOne(MODEL, 1024);
   assert.equal(worker.maxBatch(MODEL), 1);
 });
+
+test("workers are told apart by the labels that are asked for, and not by those that only name them", () => {
+  const rig = new SchedulerRig();
+  const [a, b] = ["a", "b"].map((id) => {
+    const { worker } = rig.connect(id, { labels: { box: id, tier: "gold" } });
+    return new ScheduledWorker(worker, () => 1);
+  }) as [ScheduledWorker, ScheduledWorker];
+  assert.equal(a.capability, b.capability);
+  for (const labels of [["tier"], ["box"], undefined]) {
+    for (const one of [a, b]) one.tellApartBy(labels);
+    const isOne = labels?.[0] === "tier";
+    assert.equal(a.capability === b.capability, isOne, `${labels}`);
+  }
+});

@@ -30,8 +30,8 @@ export interface WorkerWishes extends Partial<Omit<WorkerFacts, "id" | "path">> 
   readonly bytesPerMs?: number;
 }
 
-/** How a worker answers: after so many milliseconds of computing, well or not; undefined: never. */
-export type Service = (flight: Flight) => Partial<Report> | undefined;
+/** How a worker answers: after so many milliseconds of computing, well or not; undefined: never. `tookMs`: how long it really computed. */
+export type Service = (flight: Flight) => (Partial<Report> & { readonly tookMs?: number }) | undefined;
 
 export class FleetRig {
   readonly clock = new ManualClock();
@@ -270,7 +270,7 @@ export class FleetRig {
     const slot = freeAtMs.indexOf(Math.min(...freeAtMs));
     const arrivesAtMs = this.clock.monotonic() + rttMs / 2;
     const startMs = Math.max(arrivesAtMs, freeAtMs[slot] as number);
-    const endMs = startMs + (given.loadMs ?? 0) + (given.executeMs ?? 0);
+    const endMs = startMs + (given.loadMs ?? 0) + (given.tookMs ?? given.executeMs ?? 0);
     freeAtMs[slot] = endMs;
     this.clock.after(endMs + rttMs / 2 - this.clock.monotonic(), () =>
       this.answer(flight, { queuedMs: startMs - arrivesAtMs, ...given }),

@@ -68,7 +68,10 @@ export function hello(workerId: string, more: Partial<Hello> = {}): Hello {
 }
 
 type TaskWishes = Partial<
-  Pick<TaskOrder, "priority" | "tenant" | "maxAttempts" | "backoffMs" | "retryOn" | "placement">
+  Pick<
+    TaskOrder,
+    "priority" | "tenant" | "maxAttempts" | "backoffMs" | "retryOn" | "placement" | "mayBeCopied"
+  >
 > & { readonly model?: string; readonly deadlineMs?: number };
 
 interface SchedulerRigOptions {
@@ -206,7 +209,7 @@ export class SchedulerRig {
       webhook: undefined,
       batch: undefined,
       durability: "flushed",
-      mayBeCopied: true,
+      mayBeCopied: more.mayBeCopied ?? true,
       wantsChoice: false,
       requestHash: undefined,
     };
