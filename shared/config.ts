@@ -48,7 +48,7 @@ export interface Config {
     readonly maxModelCacheBytes: number | undefined;
     /** From the gateway; the site's own network is not counted. Absent: no limit. */
     readonly maxDownloadBytesPerSecond: number | undefined;
-    /** Whether it gives model files to other boxes of its site, and on which port (absent: any). Default true. */
+    /** Whether it gives model files to other boxes of its site, and on which port (absent: one that is free). Default true. */
     readonly sharesModels: boolean;
     readonly sharePort: number | undefined;
     /** Of one process that runs models. Absent: the agent decides from the machine's memory. */

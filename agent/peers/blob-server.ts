@@ -21,7 +21,7 @@ import { newPeerCertificate } from "./certificate.ts";
 export interface BlobServerOptions {
   /** Default: all addresses of this machine. */
   readonly host?: string | undefined;
-  /** Default: any that is free. */
+  /** Default: one that is free. */
   readonly port?: number | undefined;
   readonly clock: Clock;
   readonly log: Logger;

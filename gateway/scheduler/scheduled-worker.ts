@@ -43,7 +43,7 @@ export class ScheduledWorker implements WorkerFacts {
     this.tellApartBy([]);
   }
 
-  /** @param labelNames those that a placement may ask for; undefined: any */
+  /** @param labelNames those that a placement may ask for; undefined: every one */
   tellApartBy(labelNames: Iterable<string> | undefined): void {
     const { providers, labels, hardware } = this.worker.hello;
     const cards = hardware.gpus.map((gpu) => [gpu.name, vramBytesOf(gpu) ?? 0]);

@@ -161,7 +161,7 @@ function familyDemand(families: readonly string[]): Demand {
   };
 }
 
-/** @param families of which the card has to be, absent: any */
+/** @param families of which the card has to be, absent: no matter which */
 function vramDemand(leastBytes: number, families: readonly string[] | undefined, why: string): Demand {
   const subject = `${gib(leastBytes)} of VRAM`;
   const counts = (gpu: Gpu): boolean => families === undefined || isOfFamily(gpu, families);
