@@ -89,8 +89,6 @@ export interface Report {
   readonly loadMs: number;
   /** Tasks that ran as one. */
   readonly batchSize: number;
-  /** Runs that were under way there when this one began, itself included; undefined: not told. */
-  readonly concurrency?: number | undefined;
   /** Of its output; undefined: it has none to speak of. */
   readonly outputBytes?: number | undefined;
 }

@@ -179,7 +179,6 @@ export class Dispatching implements WorkerWatcher {
       executeMs: serviceMs(timings),
       loadMs: timings.loadMs,
       batchSize,
-      concurrency: timings.concurrency,
       outputBytes,
     });
   }
