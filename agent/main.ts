@@ -243,6 +243,15 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
         return;
       case "drain":
         void drain(order.reason);
+        return;
+      case "upgrade":
+      case "probe":
+      case "log_request":
+      case "log_stop":
+      case "log_level":
+        return;
+      default:
+        order satisfies never;
     }
   }
 

@@ -55,6 +55,8 @@ export interface Config {
     readonly maxRunnerMemoryBytes: number | undefined;
     /** The user that they run as, when the agent is root. Absent: the agent's own. */
     readonly runnerUser: string | undefined;
+    /** How long it may go on with what it holds when it is to stop. Default 10 minutes. */
+    readonly drainTimeoutMs: number;
   };
   readonly api: {
     /** Absent: the command decides (`up` 127.0.0.1, `api start` 0.0.0.0). */
@@ -72,6 +74,10 @@ export interface Config {
     /** Web pages that may call; empty unless `enable_cors`. */
     readonly corsOrigins: readonly string[];
     readonly authentication: Authentication;
+    /** How long requests that are being answered may take when the gateway is to stop. Default 30 s. */
+    readonly drainTimeoutMs: number;
+    /** Where the agent builds are that it hands out. Absent: `releases` in the home folder. */
+    readonly releasesDir: string | undefined;
   };
   readonly limits: NonNullable<GivenConfig["limits"]>;
   /** How much of finished tasks is kept. */
@@ -85,8 +91,30 @@ export interface Config {
   };
   /** Private networks that webhooks may go to, as CIDR. Default none. */
   readonly webhooks: { readonly allowedNetworks: readonly string[] };
-  /** Absent: the command decides (servers say "info", what runs in a person's terminal "warn"). */
-  readonly log: { readonly level: (typeof LOG_LEVELS)[number] | undefined };
+  readonly monitoring: {
+    /** Undefined: figures are to be had with a key only, on the gateway's own port. */
+    readonly prometheus: { readonly host: string; readonly port: number } | undefined;
+    /** Undefined: spans go nowhere. */
+    readonly tracing: TracingConfig | undefined;
+  };
+  readonly log: {
+    /** Absent: the command decides (servers say "info", what runs in a person's terminal "warn"). */
+    readonly level: (typeof LOG_LEVELS)[number] | undefined;
+    /** Absent: the command decides; `-` for standard error alone. */
+    readonly file: string | undefined;
+    /** When it is larger it is put aside. Default 16 MiB. */
+    readonly maxFileBytes: number;
+    /** That are kept beside the one that is written. Default 5. */
+    readonly maxFiles: number;
+  };
+}
+
+export interface TracingConfig {
+  /** Spans go to `/v1/traces` there. */
+  readonly otlpEndpoint: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Of the requests that bring no `traceparent`; those that bring one are traced if it says so. Default 1. */
+  readonly sampleRatio: number;
 }
 
 export interface CertificateFiles {
@@ -139,6 +167,10 @@ function merge(below: GivenConfig, above: GivenConfig): GivenConfig {
     limits: { ...below.limits, ...above.limits },
     storage: { ...below.storage, ...above.storage },
     webhooks: { ...below.webhooks, ...above.webhooks },
+    monitoring: {
+      prometheus: { ...below.monitoring?.prometheus, ...above.monitoring?.prometheus },
+      tracing: { ...below.monitoring?.tracing, ...above.monitoring?.tracing },
+    },
     log: { ...below.log, ...above.log },
   };
 }
@@ -151,6 +183,7 @@ function compile(given: GivenConfig): Config {
     limits = {},
     storage = {},
     webhooks = {},
+    monitoring = {},
     log = {},
   } = given;
   const heartbeatIntervalMs = coordinator.heartbeat_interval ?? 5000;
@@ -188,6 +221,7 @@ function compile(given: GivenConfig): Config {
       sharePort: worker.share_port,
       maxRunnerMemoryBytes: worker.max_runner_memory,
       runnerUser: worker.runner_user,
+      drainTimeoutMs: worker.drain_timeout ?? 600_000,
     },
     api: {
       host: api.host,
@@ -198,6 +232,8 @@ function compile(given: GivenConfig): Config {
       plainHttp: api.plain_http ?? false,
       corsOrigins: corsOrigins(api),
       authentication: api.authentication ?? { enabled: true, keys: [], oidc: [] },
+      drainTimeoutMs: api.drain_timeout ?? 30_000,
+      releasesDir: api.releases_dir,
     },
     limits,
     storage: {
@@ -206,8 +242,33 @@ function compile(given: GivenConfig): Config {
       maxFinishedBytes: storage.max_finished_bytes ?? 16 * GIB,
     },
     webhooks: { allowedNetworks: webhooks.allowed_networks ?? [] },
-    log: { level: log.level },
+    monitoring: {
+      prometheus: prometheusOf(monitoring),
+      tracing: tracingOf(monitoring),
+    },
+    log: {
+      level: log.level,
+      file: log.file,
+      maxFileBytes: log.max_file_size ?? 16 * 1024 ** 2,
+      maxFiles: log.max_files ?? 5,
+    },
   };
+}
+
+type GivenMonitoring = NonNullable<GivenConfig["monitoring"]>;
+
+/** Naming a port is enough to want it. */
+function prometheusOf({ prometheus = {} }: GivenMonitoring): Config["monitoring"]["prometheus"] {
+  const { enabled = prometheus.port !== undefined, host = "127.0.0.1", port = 9090 } = prometheus;
+  return enabled ? { host, port } : undefined;
+}
+
+/** @throws `config_invalid` when something is said of tracing, but not where the spans go. */
+function tracingOf({ tracing = {} }: GivenMonitoring): TracingConfig | undefined {
+  const { otlp_endpoint: otlpEndpoint, headers = {}, sample_ratio: sampleRatio = 1 } = tracing;
+  if (otlpEndpoint !== undefined) return { otlpEndpoint, headers, sampleRatio };
+  if (Object.keys(tracing).length === 0) return undefined;
+  throw fail("config_invalid", "monitoring.tracing needs otlp_endpoint: where do the spans go?");
 }
 
 type GivenApi = NonNullable<GivenConfig["api"]>;

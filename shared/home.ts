@@ -20,6 +20,10 @@ export interface Home {
   readonly tasksFile: string;
   /** Gateway: large inputs that arrive in parts. */
   readonly uploads: string;
+  /** Gateway: agent builds that it hands out. */
+  readonly releases: string;
+  /** Log files. */
+  readonly logs: string;
   /** Agent: identity, credential and model cache. */
   readonly worker: string;
   /** Command line: address, CA and key used when none is given. */
@@ -40,6 +44,8 @@ export function openHome(env: Readonly<Record<string, string | undefined>>): Hom
     models: join(root, "models"),
     tasksFile: join(root, "tasks.mdb"),
     uploads: join(root, "uploads"),
+    releases: join(root, "releases"),
+    logs: join(root, "logs"),
     worker: join(root, "worker"),
     profileFile: join(root, "profile.json"),
     configFile: join(root, "config.yaml"),

@@ -1,2 +1,2 @@
 /** The version of this build, as gateway, agent and command line report it. */
-export const VERSION = "0.1.0";
+export const VERSION = "0.2.0";

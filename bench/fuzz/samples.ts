@@ -11,7 +11,7 @@ const TIMINGS = { queuedMs: 1, fetchMs: 0, loadMs: 2, preprocessMs: 0.5, execute
 export const HELLO: AgentMessage = {
   type: "hello",
   protocol: [1],
-  agentVersion: "0.1.0",
+  agentVersion: "0.2.0",
   workerId: "fuzz-1",
   instanceId: "instance",
   site: "lab",

@@ -49,12 +49,22 @@ export interface HubOptions {
   readonly outputs: AttemptOutputs;
   /** Told of what workers say of models, after it has been noted with the worker. */
   readonly onModelState?: ((worker: Worker, message: ModelStateMessage) => void) | undefined;
+  /** Told of what agents answer to operators. */
+  readonly operations?: AgentOperations | undefined;
   /** For the pings, so that no agent can answer one that it has not received. Default: those of the system. */
   readonly randomBytes?: RandomBytes | undefined;
   /** Told of every ping, and of every sign of life. */
   readonly health?: LinkHealth | undefined;
   readonly heartbeatIntervalMs: number;
   readonly heartbeatTimeoutMs: number;
+}
+
+/** What an agent says because an operator asked for it. */
+export type OperationMessage = MessageOf<AgentMessage, "upgrade_state" | "probed" | "log_lines">;
+
+/** Who asks agents on behalf of operators, and waits for their answers. */
+export interface AgentOperations {
+  heard(worker: Worker, message: OperationMessage): void;
 }
 
 /** Who watches whether workers are alive. */
@@ -166,6 +176,11 @@ export class Hub implements SessionEvents {
       case "blob_state":
         this.#locations.heard(worker.id, message);
         worker.blobProgress.heard(message, this.#options.clock.monotonic());
+        break;
+      case "upgrade_state":
+      case "probed":
+      case "log_lines":
+        this.#options.operations?.heard(worker, message);
         break;
       case "goodbye":
         registry.giveUp(worker, `goodbye: ${message.reason}`);

@@ -4,7 +4,7 @@ import { type Document, isCollection, isMap, isScalar, LineCounter, parseDocumen
 import { fail } from "../errors.ts";
 import { type SettingProblem, settingProblem } from "./issues.ts";
 import { nearest } from "./nearest.ts";
-import { CONFIG_KEYS, type GivenConfig, givenConfigSchema } from "./schema.ts";
+import { CONFIG_KEYS, CONFIG_PLACES, type GivenConfig, givenConfigSchema } from "./schema.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -70,17 +70,32 @@ const LOG_LEVEL_ALIASES = ["LEGACYGPU_LOG_LEVEL", "LOG_LEVEL"];
  * @throws `config_invalid` naming the variable; also for one that begins like a section and ends like no key.
  */
 export function readEnvironment(env: Env): GivenConfig {
-  const settings: Record<string, Record<string, string>> = {};
+  const settings: Settings = {};
   const known = knownVariables();
   for (const [variable, value] of Object.entries(env)) {
     if (value === undefined || value === "") continue;
     const place = known.get(variable);
-    if (place !== undefined) settings[place.section] = { ...settings[place.section], [place.key]: value };
+    if (place !== undefined) put(settings, place, value);
     else if (isMisspelt(variable)) throw unknownVariable(variable, [...known.keys()]);
   }
   const level = LOG_LEVEL_ALIASES.map((name) => env[name]).find((value) => value);
-  if (level !== undefined) settings.log = { level: level.toLowerCase() };
+  if (level !== undefined) put(settings, ["log", "level"], level.toLowerCase());
   return parseSettings(settings, (path) => variableOf(path, env));
+}
+
+interface Settings {
+  [name: string]: Settings | string;
+}
+
+function put(settings: Settings, [name = "", ...rest]: readonly string[], value: string): void {
+  if (rest.length === 0) {
+    settings[name] = value;
+    return;
+  }
+  const inner = settings[name];
+  const section = typeof inner === "object" ? inner : {};
+  settings[name] = section;
+  put(section, rest, value);
 }
 
 /** @throws `config_invalid` naming the flag. */
@@ -108,11 +123,12 @@ function parseSettings(settings: unknown, sourceOf: (path: readonly string[]) =>
   throw fail("config_invalid", `${source}: ${message.replace(/^[a-z_.]+: /, "")}`, { source });
 }
 
-function knownVariables(): Map<string, { section: string; key: string }> {
-  const entries = Object.entries(CONFIG_KEYS).flatMap(([section, keys]) =>
-    keys.map((key) => [`LEGACYGPU_${section}_${key}`.toUpperCase(), { section, key }] as const),
-  );
-  return new Map(entries);
+function knownVariables(): Map<string, readonly string[]> {
+  return new Map(CONFIG_PLACES.map((place) => [variableAt(place), place]));
+}
+
+function variableAt(place: readonly string[]): string {
+  return `LEGACYGPU_${place.join("_")}`.toUpperCase();
 }
 
 function isMisspelt(variable: string): boolean {
@@ -129,7 +145,7 @@ function unknownVariable(variable: string, known: readonly string[]): Error {
   });
 }
 
-function variableOf([section = "", key = ""]: readonly string[], env: Env): string {
-  const variable = `LEGACYGPU_${section}_${key}`.toUpperCase();
-  return section === "log" && !env[variable] ? "LOG_LEVEL" : variable;
+function variableOf(place: readonly string[], env: Env): string {
+  const variable = variableAt(place);
+  return variable === "LEGACYGPU_LOG_LEVEL" && !env[variable] ? "LOG_LEVEL" : variable;
 }

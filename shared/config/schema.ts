@@ -160,6 +160,11 @@ const rate = parsedBy("a number from 0.01 to 1000000", (given) => {
   return given.trim() !== "" && value >= 0.01 && value <= 1e6 ? value : undefined;
 });
 
+const share = parsedBy("a number from 0 to 1", (given) => {
+  const value = Number(given);
+  return given.trim() !== "" && value >= 0 && value <= 1 ? value : undefined;
+});
+
 /** Also `a=1,b=2`, for the environment. */
 const labels = z
   .union([z.record(z.string(), z.coerce.string()), z.string()], {
@@ -192,6 +197,26 @@ function isNetwork(given: string): boolean {
   return version !== 0 && isLength && more.length === 0;
 }
 
+/** Figures for Prometheus on a port of their own, without a key. */
+const prometheus = z
+  .strictObject({ enabled: flag, host: text, port: count(0, 65_535) }, { error: "expected a mapping" })
+  .partial();
+
+/** Spans to a collector that speaks OTLP over HTTP. */
+const tracing = z
+  .strictObject(
+    {
+      otlp_endpoint: z.url({
+        protocol: /^https?$/,
+        error: 'expected an address like "http://localhost:4318"',
+      }),
+      headers: z.record(z.string(), z.string()),
+      sample_ratio: share,
+    },
+    { error: "expected a mapping" },
+  )
+  .partial();
+
 /** One layer of configuration: every setting may be absent. Unknown keys are errors. */
 export const givenConfigSchema = z
   .strictObject({
@@ -222,6 +247,7 @@ export const givenConfigSchema = z
         share_port: count(1, 65_535),
         max_runner_memory: storeSize,
         runner_user: identifier,
+        drain_timeout: duration,
       })
       .partial(),
     api: z
@@ -237,6 +263,8 @@ export const givenConfigSchema = z
         enable_cors: flag,
         cors_origins: origins,
         authentication,
+        drain_timeout: duration,
+        releases_dir: text,
       })
       .partial(),
     limits: z
@@ -276,8 +304,14 @@ export const givenConfigSchema = z
       })
       .partial(),
     webhooks: z.strictObject({ allowed_networks: networks }).partial(),
+    monitoring: z.strictObject({ prometheus, tracing }).partial(),
     log: z
-      .strictObject({ level: z.enum(LOG_LEVELS, { error: `expected one of ${LOG_LEVELS.join(", ")}` }) })
+      .strictObject({
+        level: z.enum(LOG_LEVELS, { error: `expected one of ${LOG_LEVELS.join(", ")}` }),
+        file: text,
+        max_file_size: storeSize,
+        max_files: count(1, 1000),
+      })
       .partial(),
   })
   .partial();
@@ -290,4 +324,15 @@ export const CONFIG_KEYS: Readonly<Record<string, readonly string[]>> = Object.f
     section,
     Object.keys(schema.unwrap().shape),
   ]),
+);
+
+/** Path of every setting, those of sections within a section included. */
+export const CONFIG_PLACES: readonly (readonly string[])[] = Object.entries(CONFIG_KEYS).flatMap(
+  ([section, keys]): string[][] =>
+    section === "monitoring"
+      ? [
+          ...Object.keys(prometheus.shape).map((key) => [section, "prometheus", key]),
+          ...Object.keys(tracing.shape).map((key) => [section, "tracing", key]),
+        ]
+      : keys.map((key) => [section, key]),
 );

@@ -110,6 +110,31 @@ export type LoadTimings = z.infer<typeof loadTimingsSchema>;
 
 export const MODEL_STATES = ["cached", "downloading", "loading", "ready", "failed", "unloaded"] as const;
 
+/** What became of an upgrade of the agent. */
+export const upgradeOutcomeSchema = z.object({
+  release: shortText,
+  outcome: z.enum(["done", "rolled_back"]),
+  /** Why it was rolled back. */
+  reason: reasonText.optional(),
+});
+export type UpgradeOutcome = z.infer<typeof upgradeOutcomeSchema>;
+
+/** What a card is doing. Each figure is absent where the driver does not tell. */
+export const gpuLoadSchema = z.object({
+  /** Stays the same while the card is in the machine. */
+  id: shortText,
+  name: shortText.optional(),
+  /** 0 to 1. */
+  utilization: z.number().min(0).max(1).optional(),
+  memoryUsedBytes: bytes.optional(),
+  memoryTotalBytes: bytes.optional(),
+  powerWatts: z.number().nonnegative().optional(),
+  temperatureCelsius: z.number().optional(),
+});
+export type GpuLoad = z.infer<typeof gpuLoadSchema>;
+
+export const UPGRADE_STATES = ["downloading", "unpacking", "draining", "refused", "failed"] as const;
+
 // ---- agent → gateway
 
 export const helloSchema = z.object({
@@ -132,6 +157,14 @@ export const helloSchema = z.object({
   held: z.array(z.object(attempt)).max(2000),
   /** It answers every `cancel` of a superseded attempt with `released`. */
   releases: z.boolean().optional(),
+  /** What it was built for, like `linux-x64`. */
+  platform: shortText.optional(),
+  /** The build that it runs, `VERSION-DIGEST`; absent: it was not installed from a build. */
+  release: shortText.optional(),
+  /** It takes `upgrade`. */
+  isUpgradable: z.boolean().optional(),
+  /** What became of the latest upgrade. */
+  lastUpgrade: upgradeOutcomeSchema.optional(),
 });
 export const acceptedSchema = z.object({ type: z.literal("accepted"), ...attempt });
 export const resultSchema = z.object({
@@ -176,6 +209,32 @@ export const telemetrySchema = z.object({
   rssBytes: bytes,
   /** Of all cores, 0 to 100. */
   cpuPercent: z.number().nonnegative(),
+  gpus: z.array(gpuLoadSchema).max(64).optional(),
+});
+/** How far the agent is with the latest `upgrade`; what comes of it is in the `hello` of the next process. */
+export const upgradeStateSchema = z.object({
+  type: z.literal("upgrade_state"),
+  release: shortText,
+  state: z.enum(UPGRADE_STATES),
+  /** Why it was refused, or has failed. */
+  reason: reasonText.optional(),
+});
+/** The answer to `probe`. */
+export const probedSchema = z.object({
+  type: z.literal("probed"),
+  id: shortText,
+  /** Each execution provider that it offers, after a small model has run on it. */
+  results: z.array(z.object({ provider: shortText, ok: z.boolean(), reason: reasonText.optional() })).max(32),
+});
+/** Lines of the agent's log, as it writes them: JSON, without their ends. */
+export const logLinesSchema = z.object({
+  type: z.literal("log_lines"),
+  id: shortText,
+  lines: z.array(z.string().max(8000)).max(500),
+  /** No more will come. */
+  isEnd: z.boolean(),
+  /** Lines that were left out before these because the link did not take them. */
+  droppedCount: count.optional(),
 });
 /**
  * Where the agent serves blobs to others of its site, to those who bring a token made with `tokenKey` (blob-token.ts). Sent once per
@@ -230,6 +289,8 @@ export const taskSchema = z.object({
   input: z.discriminatedUnion("kind", [tensorsSchema, imageSchema, besideSchema]),
   /** Names of the outputs to return; absent: all. */
   outputs: z.array(z.string()).optional(),
+  /** Of the request that the task came with (W3C Trace Context), for the logs. */
+  traceparent: shortText.optional(),
 });
 export const cancelSchema = z.object({
   type: z.literal("cancel"),
@@ -265,6 +326,31 @@ export const blobSourcesSchema = z.object({
 });
 /** Finish what is running, take nothing new, then say goodbye. */
 export const drainSchema = z.object({ type: z.literal("drain"), reason: reasonText });
+/** Fetch this build, drain, start it, and go back to the one before if it does not prove itself. */
+export const upgradeSchema = z.object({
+  type: z.literal("upgrade"),
+  /** `VERSION-DIGEST` */
+  release: shortText,
+  version: shortText,
+  platform: shortText,
+  /** Of the archive. */
+  digest: digestSchema,
+  sizeBytes: bytes,
+});
+/** Run a small model on each execution provider, now, and answer with `probed`. */
+export const probeSchema = z.object({ type: z.literal("probe"), id: shortText });
+/** Send the latest lines of the log, and with `follow` those that come, until `log_stop`. */
+export const logRequestSchema = z.object({
+  type: z.literal("log_request"),
+  id: shortText,
+  lines: z.int().min(0).max(10_000),
+  follow: z.boolean(),
+});
+export const logStopSchema = z.object({ type: z.literal("log_stop"), id: shortText });
+export const logLevelSchema = z.object({
+  type: z.literal("log_level"),
+  level: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]),
+});
 /** Sent every heartbeat interval; an agent that hears nothing for the timeout takes the link for dead. */
 export const heartbeatSchema = z.object({ type: z.literal("heartbeat"), serverTimeMs: milliseconds });
 
@@ -281,6 +367,9 @@ export const agentMessageSchema = z.discriminatedUnion("type", [
   releasedSchema,
   modelStateSchema,
   telemetrySchema,
+  upgradeStateSchema,
+  probedSchema,
+  logLinesSchema,
   blobServerSchema,
   blobStateSchema,
   goodbyeSchema,
@@ -296,6 +385,11 @@ export const gatewayMessageSchema = z.discriminatedUnion("type", [
   unloadModelSchema,
   blobSourcesSchema,
   drainSchema,
+  upgradeSchema,
+  probeSchema,
+  logRequestSchema,
+  logStopSchema,
+  logLevelSchema,
   heartbeatSchema,
   ackSchema,
 ]);

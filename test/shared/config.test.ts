@@ -66,6 +66,7 @@ test("the defaults", async () => {
       sharePort: undefined,
       maxRunnerMemoryBytes: undefined,
       runnerUser: undefined,
+      drainTimeoutMs: 600_000,
     },
     api: {
       host: undefined,
@@ -76,6 +77,8 @@ test("the defaults", async () => {
       plainHttp: false,
       corsOrigins: [],
       authentication: { enabled: true, keys: [], oidc: [] },
+      drainTimeoutMs: 30_000,
+      releasesDir: undefined,
     },
     limits: {},
     storage: {
@@ -84,8 +87,26 @@ test("the defaults", async () => {
       maxFinishedBytes: 16 * 1024 ** 3,
     },
     webhooks: { allowedNetworks: [] },
-    log: { level: undefined },
+    monitoring: { prometheus: undefined, tracing: undefined },
+    log: { level: undefined, file: undefined, maxFileBytes: 16 * 1024 ** 2, maxFiles: 5 },
   } satisfies Config);
+});
+
+test("naming a port is enough to want Prometheus, and a collector is all that tracing needs", async () => {
+  const yaml = "monitoring:\n  prometheus:\n    port: 9100\n";
+  assert.deepEqual((await load({ yaml })).monitoring.prometheus, { host: "127.0.0.1", port: 9100 });
+  const env = { LEGACYGPU_MONITORING_PROMETHEUS_ENABLED: "false" };
+  assert.equal((await load({ yaml, env })).monitoring.prometheus, undefined);
+  const traced = { LEGACYGPU_MONITORING_TRACING_OTLP_ENDPOINT: "http://localhost:4318" };
+  assert.deepEqual((await load({ env: traced })).monitoring.tracing, {
+    otlpEndpoint: "http://localhost:4318",
+    headers: {},
+    sampleRatio: 1,
+  });
+  await assert.rejects(load({ yaml: "monitoring:\n  tracing:\n    sample_ratio: 0.5\n" }), {
+    code: "config_invalid",
+    message: /otlp_endpoint/,
+  });
 });
 
 test("flags win over the environment, that over the file, that over the defaults", async () => {
