@@ -201,6 +201,7 @@ log:
     sharePort: 9100,
     maxRunnerMemoryBytes: 4 * 1024 ** 3,
     runnerUser: "nobody",
+    drainTimeoutMs: 600_000,
   });
   assert.deepEqual(api, {
     host: "0.0.0.0",
@@ -238,7 +239,10 @@ test("errors name file, line, column, and what would be right", async () => {
     ["api:\n  prot: 1\n", "config.yaml:2:3: api.prot is unknown: did you mean api.port?"],
     ["apii:\n  port: 1\n", "config.yaml:1:1: apii is unknown: did you mean api?"],
     ["worker:\n  port: 1\n", "config.yaml:2:3: worker.port is unknown: did you mean api.port?"],
-    ["log:\n  colour: red\n", "config.yaml:2:3: log.colour is unknown; there are level"],
+    [
+      "log:\n  colour: red\n",
+      "config.yaml:2:3: log.colour is unknown; there are level, file, max_file_size, max_files",
+    ],
     ["monitoring:\n  port: 1\n", "config.yaml:1:1: monitoring is not supported by this version: remove it"],
     ["api:\n  enable_cors: sure\n", "config.yaml:2:16: api.enable_cors: expected true or false"],
     [
