@@ -2,7 +2,7 @@
 
 import type { z } from "zod";
 import { nearest } from "./nearest.ts";
-import { CONFIG_KEYS } from "./schema.ts";
+import { CONFIG_PLACES } from "./schema.ts";
 
 export interface SettingProblem {
   /** Where in the document; ends with the unknown key when there is one. */
@@ -13,15 +13,15 @@ export interface SettingProblem {
 }
 
 /** Keys of the original guide that this version does not act on: silence about them would be worse than an error. */
-const NOT_YET: ReadonlySet<string> = new Set(["worker.heartbeat_interval", "monitoring"]);
+const NOT_YET: ReadonlySet<string> = new Set(["worker.heartbeat_interval"]);
 
 export function settingProblem(issue: z.core.$ZodIssue): SettingProblem {
   const path = issue.path.map(String);
   if (issue.code === "unrecognized_keys") return unknownKey(path, issue.keys[0] ?? "");
   const name = path.join(".") || "the document";
   if (issue.code === "invalid_type" && issue.expected === "object") {
-    const keys = path.length === 0 ? Object.keys(CONFIG_KEYS) : CONFIG_KEYS[path[0] ?? ""];
-    return { path, isAboutKey: true, message: `${name}: expected a mapping with ${keys?.join(", ")}` };
+    const message = `${name}: expected a mapping with ${keysUnder(path).join(", ")}`;
+    return { path, isAboutKey: true, message };
   }
   return { path, isAboutKey: false, message: `${name}: ${issue.message}` };
 }
@@ -36,10 +36,16 @@ function unknownKey(parent: readonly string[], key: string): SettingProblem {
 }
 
 function suggestion(parent: readonly string[], key: string): string {
-  const siblings = (parent.length === 0 ? Object.keys(CONFIG_KEYS) : CONFIG_KEYS[parent[0] ?? ""]) ?? [];
+  const siblings = keysUnder(parent);
   const meant = nearest(key, siblings);
   if (meant !== undefined) return `: did you mean ${[...parent, meant].join(".")}?`;
-  const elsewhere = Object.entries(CONFIG_KEYS).find(([, keys]) => keys.includes(key));
-  if (elsewhere !== undefined) return `: did you mean ${elsewhere[0]}.${key}?`;
+  const elsewhere = CONFIG_PLACES.find((place) => place.at(-1) === key);
+  if (elsewhere !== undefined) return `: did you mean ${elsewhere.join(".")}?`;
   return `; there are ${siblings.join(", ")}`;
+}
+
+/** What a mapping at this path may hold. */
+function keysUnder(path: readonly string[]): string[] {
+  const below = CONFIG_PLACES.filter((place) => path.every((name, depth) => place[depth] === name));
+  return [...new Set(below.flatMap((place) => place[path.length] ?? []))];
 }

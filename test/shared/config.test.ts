@@ -211,6 +211,8 @@ log:
     tls: { certFile: "/etc/gpu/cert.pem", keyFile: "/etc/gpu/key.pem", caFile: undefined },
     plainHttp: false,
     corsOrigins: ["https://app.example"],
+    drainTimeoutMs: 30_000,
+    releasesDir: undefined,
     authentication: {
       enabled: true,
       method: "api_key",
@@ -243,7 +245,11 @@ test("errors name file, line, column, and what would be right", async () => {
       "log:\n  colour: red\n",
       "config.yaml:2:3: log.colour is unknown; there are level, file, max_file_size, max_files",
     ],
-    ["monitoring:\n  port: 1\n", "config.yaml:1:1: monitoring is not supported by this version: remove it"],
+    ["monitoring:\n  port: 1\n", "config.yaml:2:3: monitoring.port is unknown: did you mean api.port?"],
+    [
+      "monitoring:\n  prometheus:\n    prt: 1\n",
+      "config.yaml:3:5: monitoring.prometheus.prt is unknown: did you mean monitoring.prometheus.port?",
+    ],
     ["api:\n  enable_cors: sure\n", "config.yaml:2:16: api.enable_cors: expected true or false"],
     [
       "api:\n  cors_origins: [app.example]\n",
@@ -257,7 +263,7 @@ test("errors name file, line, column, and what would be right", async () => {
     ["api:\n  port: [1]\n", "config.yaml:2:3: api.port: expected a whole number from 0 to 65535"],
     [
       "api: 1\n",
-      "config.yaml:1:1: api: expected a mapping with host, port, max_body_bytes, public_url, tls_cert_file, tls_key_file, tls_ca_file, plain_http, enable_cors, cors_origins, authentication",
+      "config.yaml:1:1: api: expected a mapping with host, port, max_body_bytes, public_url, tls_cert_file, tls_key_file, tls_ca_file, plain_http, enable_cors, cors_origins, authentication, drain_timeout, releases_dir",
     ],
     [
       "[1]\n",
