@@ -267,7 +267,7 @@ test("errors name file, line, column, and what would be right", async () => {
     ],
     [
       "[1]\n",
-      "config.yaml:1:1: the document: expected a mapping with coordinator, worker, api, limits, storage, webhooks, log",
+      "config.yaml:1:1: the document: expected a mapping with coordinator, worker, api, limits, storage, webhooks, monitoring, log",
     ],
     [
       "coordinator:\n  balancing_strategy: RANDOM\n",
