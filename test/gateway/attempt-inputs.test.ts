@@ -41,3 +41,31 @@ test("an input that cannot be read leaves nothing behind", () => {
   );
   assert.equal(inputs.count, 0);
 });
+
+test("beyond the bound those go that were asked for longest ago", () => {
+  const inputs = new AttemptInputs(new ManualClock(), 300);
+  inputs.encoded(1, () => INPUT);
+  inputs.encoded(2, () => INPUT);
+  inputs.encoded(1, never);
+  inputs.encoded(3, () => INPUT);
+  assert.equal(inputs.count, 2);
+  inputs.encoded(1, never);
+  inputs.encoded(3, never);
+  let reads = 0;
+  const read = (): TaskInput => {
+    reads += 1;
+    return INPUT;
+  };
+  assert.deepEqual(decodeValue(inputs.encoded(2, read)), INPUT, "what went is read again");
+  assert.equal(reads, 1);
+  inputs.close();
+});
+
+test("one that is larger than the bound is kept while it is the latest", () => {
+  const inputs = new AttemptInputs(new ManualClock(), 50);
+  inputs.encoded(1, () => INPUT);
+  inputs.encoded(1, never);
+  inputs.encoded(2, () => INPUT);
+  assert.equal(inputs.count, 1);
+  inputs.close();
+});
