@@ -26,6 +26,12 @@ import { afterFailure } from "./retry-policy.ts";
 import { taskTimings } from "./task-timings.ts";
 import type { WaitingRoom } from "./waiting-room.ts";
 
+/**
+ * What an input can bring about on any worker: the worker is blamed when another one has done the task. Otherwise whoever may send tasks could have
+ * workers taken out of service.
+ */
+const MAY_BE_THE_TASK: ReadonlySet<string> = new Set(["model_run_failed", "runner_crashed", "out_of_memory"]);
+
 export interface AnswersOptions {
   readonly clock: Clock;
   readonly random: Random;
@@ -99,7 +105,7 @@ export class Answers {
     worker.failed += 1;
     if (error.code === "model_load_failed") this.#options.registry.modelFailed(worker, task.model);
     if (attempt.flight !== undefined) this.#dispatching.failed(attempt.flight, worker, error);
-    if (attempt.flight !== undefined && error.code === "model_run_failed")
+    if (attempt.flight !== undefined && MAY_BE_THE_TASK.has(error.code))
       entry.needTrouble.suspects.push(attempt.flight);
     const isTimeout = error.code === "deadline_exceeded" || error.code === "execution_timeout";
     this.#ends.answered(entry, attempt, isTimeout ? "timed_out" : "failed", error);

@@ -24,12 +24,7 @@ import type { ReplicaGate } from "./replica-gate.ts";
 import { type MaxBatchOf, ScheduledWorker } from "./scheduled-worker.ts";
 
 /** What the machine is to blame for; a failing model or a bad input says nothing about it. */
-const MACHINE_FAULTS: ReadonlySet<string> = new Set([
-  "runner_crashed",
-  "out_of_memory",
-  "transfer_failed",
-  "internal",
-]);
+const MACHINE_FAULTS: ReadonlySet<string> = new Set(["transfer_failed", "internal"]);
 
 /** Who asks for more of them wants every worker told apart. */
 const MAX_ASKED_LABELS = 64;

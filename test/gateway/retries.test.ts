@@ -106,7 +106,7 @@ test("a worker that keeps failing is spared, then proves itself with copies that
   const box = rig.connect("a", { releases: true });
   for (let i = 0; i < 3; i += 1) {
     rig.submit({ maxAttempts: 1 });
-    failLatest(rig, box, "runner_crashed", "signal SIGILL");
+    failLatest(rig, box, "internal", "signal SIGILL");
   }
   assert.equal(box.worker.state, "DEGRADED");
   assert.match(box.worker.cause, /tried again after 2\.0 s; the last: signal SIGILL/);
@@ -134,7 +134,7 @@ test("a worker that is spared is asked all the same when there is no other", () 
   const box = rig.connect("a");
   for (let i = 0; i < 3; i += 1) {
     rig.submit({ maxAttempts: 1 });
-    failLatest(rig, box, "runner_crashed");
+    failLatest(rig, box, "internal");
   }
   assert.equal(box.worker.state, "DEGRADED");
   const task = rig.submit();
@@ -148,7 +148,7 @@ test("when every worker is spared they are used all the same", () => {
   const box = rig.connect("a");
   for (let i = 0; i < 5; i += 1) {
     rig.submit({ maxAttempts: 1 });
-    failLatest(rig, box, "runner_crashed");
+    failLatest(rig, box, "internal");
   }
   assert.equal(box.worker.state, "DEGRADED");
   const before = box.link.tasks.length;
@@ -231,26 +231,47 @@ test("when all links of a site break, its work waits for the line; when one of s
   assert.equal(other.worker.state, "GONE", "one alone has rather died");
 });
 
-test("a model that fails while it computes is tried elsewhere once; where it failed is to blame when another can do it", () => {
-  const rig = new SchedulerRig();
-  const gray = rig.connect("gray");
-  rig.connect("sound");
-  const sound = { worker: rig.registry.get("sound") as Worker };
-  for (let i = 0; i < 3; i += 1) {
-    rig.registry.drain(sound.worker, "for now");
-    const task = rig.submit();
-    sound.worker.state = "HEALTHY";
-    rig.scheduler.dispatching.stateChanged(sound.worker);
-    failLatest(rig, gray, "model_run_failed", "the card has fallen off the bus");
-    rig.clock.advance(0);
-    const attempt = task.attempts.at(-1);
-    assert.equal(attempt?.workerId, "sound");
-    rig.scheduler.completed(sound.worker, attempt?.token ?? 0, NO_OUTPUT, timings(1));
-    assert.equal(task.state, "COMPLETED");
-  }
-  assert.equal(gray.worker.state, "DEGRADED");
-  assert.match(gray.worker.cause, /the card has fallen off the bus/);
-});
+for (const code of ["model_run_failed", "runner_crashed", "out_of_memory"] as const) {
+  test(`after ${code} a task is tried elsewhere; where it failed is to blame when another worker can do it`, () => {
+    const rig = new SchedulerRig();
+    const gray = rig.connect("gray");
+    rig.connect("sound");
+    const sound = { worker: rig.registry.get("sound") as Worker };
+    for (let i = 0; i < 3; i += 1) {
+      rig.registry.drain(sound.worker, "for now");
+      const task = rig.submit();
+      sound.worker.state = "HEALTHY";
+      rig.scheduler.dispatching.stateChanged(sound.worker);
+      failLatest(rig, gray, code, "the card has fallen off the bus");
+      rig.clock.advance(0);
+      const attempt = task.attempts.at(-1);
+      assert.equal(attempt?.workerId, "sound");
+      rig.scheduler.completed(sound.worker, attempt?.token ?? 0, NO_OUTPUT, timings(1));
+      assert.equal(task.state, "COMPLETED");
+    }
+    assert.equal(gray.worker.state, "DEGRADED");
+    assert.match(gray.worker.cause, /the card has fallen off the bus/);
+  });
+
+  test(`a task that ends with ${code} wherever it runs takes no worker out of service`, () => {
+    const rig = new SchedulerRig();
+    const boxes = ["a", "b", "c", "d"].map((id) => rig.connect(id));
+    for (let i = 0; i < 8; i += 1) {
+      const task = rig.submit({ maxAttempts: 4 });
+      while (task.state === "PENDING" || task.state === "RUNNING") {
+        const attempt = task.attempts.at(-1);
+        const box = boxes.find(({ worker }) => worker.id === attempt?.workerId);
+        if (box !== undefined && attempt?.outcome === undefined) failLatest(rig, box, code, "poison");
+        rig.clock.advance(1000);
+      }
+      assert.equal(task.state, "FAILED");
+    }
+    assert.deepEqual(
+      boxes.map(({ worker }) => worker.state),
+      ["HEALTHY", "HEALTHY", "HEALTHY", "HEALTHY"],
+    );
+  });
+}
 
 test("a model that fails on two workers is at fault, or its input is: nobody is blamed and no more are asked", () => {
   const rig = new SchedulerRig();
